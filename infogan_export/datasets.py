@@ -85,13 +85,15 @@ def read_images(
     """Read the images at `source`, and their labels where it has them.
 
     Args:
-        source: a folder of IDX files with MNIST's names; one IDX file of
-            images, with its labels if they lie beside it; an ``.npz`` with ``images`` (or ``x_train``, ``x_test``)
-            and perhaps ``labels`` (``y_train``, ``y_test``); or a folder of
-            image files, read recursively in sorted order.  In the last,
+        source: one of
+            a folder of IDX files with MNIST's names;
+            one IDX file of images, with its labels if they lie beside it;
+            an ``.npz`` with ``images`` (or ``x_train``, ``x_test``) and
+            perhaps ``labels`` (``y_train``, ``y_test``);
+            a folder of image files, read recursively in sorted order, where
             sub-folders ``train`` and ``test`` are the splits, and two or more
-            sub-folders with all the images in them are the classes, numbered
-            in sorted order.
+            sub-folders that hold all the images are the classes, numbered in
+            sorted order.
         split: the part to read, where `source` has parts.
         size: (height, width) to resize to, stretching if the aspect differs.
         channels: convert to grey (1, ITU-R 601 luma) or colour (3).
@@ -202,12 +204,12 @@ def _parse_idx(
     file: IO[bytes] | gzip.GzipFile, path: Path, ranks: Sequence[int]
 ) -> Pixels:
     magic = _read_up_to(file, 4)
-    known = [bytes([0, 0, _IDX_UINT8, rank]) for rank in ranks]
-    if len(magic) == 4 and bytes(magic) not in known:
+    known = [f"0x0000{_IDX_UINT8:02x}{rank:02x}" for rank in ranks]
+    if len(magic) == 4 and f"0x{magic.hex()}" not in known:
         kind = "images" if 3 in ranks else "labels"
         raise DataError(
             f"{path} is not an IDX file of uint8 {kind}: "
-            f"it starts with 0x{magic.hex()}, expected {' or '.join(f'0x{m.hex()}' for m in known)}"
+            f"it starts with 0x{magic.hex()}, expected {' or '.join(known)}"
         )
     header_size = 4 + 4 * (magic[3] if len(magic) == 4 else ranks[0])
     header = magic + _read_up_to(file, header_size - 4)
@@ -223,10 +225,11 @@ def _parse_idx(
     body = _read_up_to(file, expected + 1)
     if len(body) != expected:
         short = len(body) < expected
+        found = f"{header_size + len(body):,}" if short else "more"
         raise DataError(
             f"{path} is {'truncated' if short else 'too long'}: "
             f"{header_size + expected:,} bytes expected for {_times(shape)}, "
-            f"{f'{header_size + len(body):,}' if short else 'more'} found"
+            f"{found} found"
         )
     return np.frombuffer(body, np.uint8).reshape(shape)
 
@@ -312,12 +315,13 @@ def _read_image_folder(
         kept.append(path)
     if images is None:
         raise DataError(f"{folder}: none of the {len(paths)} image files can be read")
-    labels = [
-        classes.index(path.relative_to(root).parts[0]) for path in kept if classes
-    ]
+    labels = None
+    if classes:
+        folders = [path.relative_to(root).parts[0] for path in kept]
+        labels = np.array([classes.index(name) for name in folders], np.int64)
     return ImageSet(
         images[: len(kept)],
-        np.array(labels, np.int64) if classes else None,
+        labels,
         name=folder.resolve().name,
         skipped=len(paths) - len(kept),
     )
@@ -361,7 +365,7 @@ def _image_files(root: Path) -> list[Path]:
 def _open_image(
     path: Path, size: tuple[int, int] | None, channels: int | None
 ) -> Pixels:
-    from PIL import Image, ImageOps
+    from PIL import Image, ImageOps, UnidentifiedImageError
 
     try:
         with Image.open(path) as opened:
@@ -374,6 +378,8 @@ def _open_image(
             if alpha.getextrema() != (255, 255):
                 raise ValueError("it has transparent pixels; flatten it first")
         image = image.convert("L" if image.mode in ("1", "L", "LA") else "RGB")
+    except UnidentifiedImageError as error:
+        raise DataError(f"cannot read image {path}: it is no image inside") from error
     except Exception as error:  # on damaged files Pillow's decoders raise anything
         raise DataError(f"cannot read image {path}: {_one_line(error)}") from error
     return _fit(image, size, channels)
@@ -613,7 +619,7 @@ def _fetch(
     from requests.exceptions import RequestException
 
     pooch.get_logger().setLevel("WARNING")
-    reason = ""
+    reasons = []
     for mirror in mirrors:
         try:
             pooch.retrieve(
@@ -626,18 +632,18 @@ def _fetch(
             return
         except RequestException as error:
             if error.response is not None:
-                reason = f"{mirror}{file} answers {error.response.status_code}"
+                reasons.append(f"{mirror}{file} answers {error.response.status_code}")
             else:
-                reason = f"{mirror} cannot be reached ({type(error).__name__})"
+                reasons.append(f"{mirror} cannot be reached ({type(error).__name__})")
         except OSError as error:
             raise DataError(
                 f"cannot keep {file} in {folder}: {error.strerror or error}; "
                 "INFOGAN_EXPORT_CACHE names another folder"
             ) from error
         except ValueError:  # how pooch reports a checksum
-            reason = f"the SHA-256 of {mirror}{file} is not {digest}"
+            reasons.append(f"the SHA-256 of {mirror}{file} is not {digest}")
     raise DataError(
-        f"cannot download {name}: {reason}; "
+        f"cannot download {name}: {'; '.join(reasons)}; "
         "with the files at hand, --data-dir FOLDER reads them"
     )
 
