@@ -11,6 +11,7 @@ import gzip
 import hashlib
 import math
 import os
+import warnings
 import zipfile
 import zlib
 from collections.abc import Mapping, Sequence
@@ -368,9 +369,11 @@ def _open_image(
     from PIL import Image, ImageOps, UnidentifiedImageError
 
     try:
-        with Image.open(path) as opened:
-            opened.load()
-            image = ImageOps.exif_transpose(opened)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # the one error below is enough
+            with Image.open(path) as opened:
+                opened.load()
+                image = ImageOps.exif_transpose(opened)
         if image.mode.startswith(("I", "F")):
             raise ValueError("it has more than 8 bits per channel")
         if image.has_transparency_data:

@@ -8,6 +8,7 @@ import io
 import subprocess
 import sys
 import threading
+import warnings
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -328,6 +329,15 @@ def test_a_split_that_is_not_there(tmp_path: Path) -> None:
             read_images(tmp_path / name, split="test")
     with pytest.raises(DataError, match="is the train split; test is asked for"):
         read_images(tmp_path / "idx" / "train-images-idx3-ubyte", split="test")
+
+
+def test_a_damaged_image_is_one_error_without_warnings(tmp_path: Path) -> None:
+    Image.fromarray(GREY[0]).save(tmp_path / "1.tiff")
+    whole = (tmp_path / "1.tiff").read_bytes()
+    (tmp_path / "1.tiff").write_bytes(whole[:-60])
+    with warnings.catch_warnings(record=True) as caught, pytest.raises(DataError):
+        read_images(tmp_path)
+    assert not caught
 
 
 def test_broken_image_files_stop_or_are_counted(tmp_path: Path) -> None:
