@@ -1,0 +1,7 @@
+"""The command line, ``infogan-gen``: arguments in, one call a step, exit code out."""
+
+from __future__ import annotations
+
+from infogan_export.cli.app import main
+
+__all__ = ["main"]

@@ -81,12 +81,15 @@ def words(seed: int, start: int, count: int, width: int, purpose: int) -> Words:
 
 def to_uniform(x: Words) -> NDArray[np.float64]:
     """Words to Unif(-1, 1): 2^24 equal steps, exact in float32, never 0 or +-1."""
-    return ((2.0 * (x >> np.uint32(8)) + 1.0) - 2.0**24) * 2.0**-24
+    steps = (x >> np.uint32(8)).astype(np.float64)
+    uniform: NDArray[np.float64] = ((2.0 * steps + 1.0) - 2.0**24) * 2.0**-24
+    return uniform
 
 
 def to_category(x: Words, size: int) -> NDArray[np.int64]:
     """Words to categories 0..size-1, by the high half of word * size."""
-    return ((x.astype(np.uint64) * np.uint64(size)) >> np.uint64(32)).astype(np.int64)
+    high = (x.astype(np.uint64) * np.uint64(size)) >> np.uint64(32)
+    return high.astype(np.int64)
 
 
 def to_normal(x: Words) -> NDArray[np.float64]:

@@ -1,0 +1,1 @@
+"""Train in PyTorch what the rest of the package runs without it."""

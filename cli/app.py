@@ -1,0 +1,74 @@
+"""The commands, and the one place where an error becomes a line and a code."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+
+import typer
+
+from infogan_export.errors import InfoganError, UsageError
+
+from .train import train
+
+USAGE, FAILURE, INTERRUPTED = 2, 1, 130
+
+app = typer.Typer(
+    name="infogan-gen",
+    help="Draw with pretrained InfoGAN generators: every latent code is a knob.",
+    no_args_is_help=True,
+    rich_markup_mode="rich",
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+for command in (train,):
+    app.command(no_args_is_help=False)(command)
+
+
+@app.callback()
+def root(
+    debug: bool = typer.Option(
+        False, "--debug", help="On failure, show the traceback as well."
+    ),
+) -> None:
+    """Draw with pretrained InfoGAN generators: every latent code is a knob."""
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Run a command and leave with its exit code: 0, 1 for failure, 2 for usage."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    debug = "--debug" in arguments
+    arguments = [argument for argument in arguments if argument != "--debug"]
+    try:
+        result = app(arguments, prog_name="infogan-gen", standalone_mode=False)
+        sys.stdout.flush()
+        code = result if isinstance(result, int) else 0
+    except BrokenPipeError:
+        # The reader of stdout left.  Python would complain again at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = FAILURE
+    except (KeyboardInterrupt, typer.Abort):
+        code = _fail("interrupted", INTERRUPTED)
+    except Exception as error:
+        if debug:
+            raise
+        code = _explain(error)
+    sys.exit(code)
+
+
+def _explain(error: Exception) -> int:
+    if isinstance(error, InfoganError):
+        return _fail(str(error), USAGE if isinstance(error, UsageError) else FAILURE)
+    usage = getattr(error, "format_message", None)  # the parser's own errors
+    if usage is not None:
+        return _fail(usage(), USAGE)
+    return _fail(
+        f"unexpected {type(error).__name__}: {error} (--debug shows where)", FAILURE
+    )
+
+
+def _fail(message: str, code: int) -> int:
+    line = " ".join(message.split())
+    print(f"infogan-gen: {line}", file=sys.stderr)
+    return code

@@ -1,0 +1,106 @@
+"""The objective, a line of mathematics each.
+
+    min_{G,Q} max_D  V(D, G) - lambda * L_I(G, Q)                       (eq. 6)
+
+Source: Chen et al. (2016), "InfoGAN"; consistency on real images as in
+Hu et al. (2017), "IMSAT", on the categorical codes alone.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from infogan_export.latent import CategoricalCode, LatentSpec
+
+
+def training_deviation(spec: LatentSpec) -> Tensor:
+    """The fixed sigma of each uniform code's Gaussian in the objective, in order.
+
+    With half the prior's width / sqrt(2), -log N(c; mu, sigma) is the squared
+    error of c scaled to -1..1, and a constant.  A fitted sigma in its place would
+    let the uniform codes' weight grow without bound as Q learns.
+    """
+    return torch.tensor([(c.high - c.low) / 2 / math.sqrt(2) for c in spec.uniform])
+
+
+def discriminator_loss(real: Tensor, fake: Tensor) -> Tensor:
+    """-E[log D(x)] - E[log(1 - D(G(z, c)))], from logits (n,)."""
+    return F.softplus(-real).mean() + F.softplus(fake).mean()
+
+
+def generator_loss(fake: Tensor) -> Tensor:
+    """-E[log D(G(z, c))], the non-saturating form, from logits (n,)."""
+    return F.softplus(-fake).mean()
+
+
+def mutual_information_lower_bound(
+    spec: LatentSpec, statistics: Tensor, code: Tensor, deviation: Tensor
+) -> dict[str, Tensor]:
+    """L_I(c; G(z, c)) = E[log Q(c|x)] + H(c) of each code, in nats.
+
+    In expectation never above I(c; G(z, c)).  H(c) is the entropy of the prior
+    that c was drawn from, uniform for a uniform code.
+
+    Args:
+        spec: the latent layout.
+        statistics: (n, C), logits of categorical codes, means of uniform ones.
+        code: (n, C), the codes that the images were generated from.
+        deviation: sigma of each uniform code's Gaussian, in order.
+
+    Returns:
+        a scalar for each code, by name.
+    """
+    bound: dict[str, Tensor] = {}
+    sigmas = iter(deviation)
+    start = 0
+    for c in spec.codes:
+        q, truth = (t[:, start : start + c.width] for t in (statistics, code))
+        if isinstance(c, CategoricalCode):
+            log_q = (truth * F.log_softmax(q, dim=1)).sum(dim=1)
+        else:
+            log_q = torch.distributions.Normal(
+                q[:, 0], next(sigmas), validate_args=False
+            ).log_prob(truth[:, 0])
+        bound[c.name] = log_q.mean() + c.entropy
+        start += c.width
+    return bound
+
+
+def squared_residuals(spec: LatentSpec, statistics: Tensor, code: Tensor) -> Tensor:
+    """E[(c - mu)^2] of each uniform code, in order."""
+    offset = spec.noise_dim
+    columns = [spec.columns(c.name).start - offset for c in spec.uniform]
+    return (statistics[:, columns] - code[:, columns]).square().mean(dim=0)
+
+
+def weighted(terms: Mapping[str, Tensor], weights: Mapping[str, float]) -> Tensor:
+    """The sum of the terms, each by its weight; zero where there are none."""
+    return torch.stack([weights[name] * term for name, term in terms.items()]).sum()
+
+
+def consistency_loss(
+    spec: LatentSpec, still: Tensor, moved: Tensor, *, temperature: float
+) -> Tensor:
+    """Cross-entropy of Q's category on moved real images under that on still ones.
+
+    The uniform codes are left out: a code for slant must follow the movement.
+
+    Args:
+        spec: the latent layout.
+        still: (n, C), Q's statistics of the images; no gradient flows to them.
+        moved: (n, C), Q's statistics of the same images, slightly moved.
+        temperature: below 1 sharpens the targets.
+    """
+    loss = still.new_zeros(())
+    for c in spec.categorical:
+        columns = spec.columns(c.name)
+        part = slice(columns.start - spec.noise_dim, columns.stop - spec.noise_dim)
+        target = F.softmax(still[:, part].detach() / temperature, dim=1)
+        log_q = F.log_softmax(moved[:, part], dim=1)
+        loss = loss - (target * log_q).sum(dim=1).mean()
+    return loss
