@@ -1,0 +1,1 @@
+"""Figures about exported models; torch only where the judge is trained."""
