@@ -1,0 +1,1 @@
+"""Turn a training checkpoint into self-contained ONNX graphs."""

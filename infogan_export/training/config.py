@@ -47,7 +47,7 @@ class TrainingConfig:
     spec: LatentSpec
     architecture: Architecture = field(default_factory=Architecture)
     seed: int = 0
-    steps: int = 8000
+    steps: int = 6000
     batch_size: int = 128
     generator_rate: float = 1e-3
     discriminator_rate: float = 2e-4
