@@ -29,7 +29,10 @@ Distribution = Literal["uniform", "normal"]
 _NOISE, _CODE = 0, 1
 
 # Names that the command line and the Python API use for something else.
-_RESERVED = frozenset({"noise", "seed", "count", "start", "latents", "image", "logit"})
+_RESERVED = frozenset(
+    {"noise", "seed", "count", "start", "latents", "image", "logit", "code"}
+    | {"batch_size", "dtype", "steps", "rows", "low", "high"}
+)
 
 _MIXTURE_TOLERANCE = 1e-3
 
@@ -379,6 +382,24 @@ class LatentSpec:
                     f"got {_brief(np.asarray(value))}"
                 ) from None
         return result
+
+    def count(self, values: Mapping[str, ArrayLike]) -> int | None:
+        """How many latents a set of values is for; None when each is for all.
+
+        Raises:
+            CodeError: an unknown code, a bad value, or different lengths.
+        """
+        lengths: dict[str, int] = {}
+        for name, value in values.items():
+            shape = self[name].encode(value).shape[:-1]
+            if len(shape) > 1:
+                raise CodeError(f"code {name!r}: values are one row, got {shape}")
+            if shape and shape != (1,):
+                lengths[name] = shape[0]
+        if len(set(lengths.values())) > 1:
+            told = ", ".join(f"{name} has {n}" for name, n in lengths.items())
+            raise CodeError(f"code values of different lengths: {told}")
+        return next(iter(lengths.values()), None)
 
     def validate(self, latents: ArrayLike) -> Latents:
         """The array as float32 latents (n, dim), one row given as one latent.

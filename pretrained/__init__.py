@@ -1,0 +1,1 @@
+"""The embedded models: a folder each, and a manifest of their digests."""

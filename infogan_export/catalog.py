@@ -1,0 +1,145 @@
+"""Names to model files: those installed with the package, and the user's own."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import dataclass
+from functools import cache
+from importlib import resources
+from pathlib import Path
+from typing import Any, Literal
+
+from infogan_export.errors import ModelError, UsageError, unknown
+from infogan_export.metadata import Role
+
+GENERATOR, RECOGNITION, GOLDEN = "generator.onnx", "recognition.onnx", "golden.png"
+MODELS_VARIABLE = "INFOGAN_EXPORT_MODELS"
+DEFAULT_MODEL = "mnist"
+
+Origin = Literal["embedded", "own", "path"]
+
+
+@dataclass(frozen=True)
+class ModelFiles:
+    """Where a model's networks are, and the digests they must have.
+
+    ``sha256`` maps file names to digests; empty for a model without a manifest.
+    """
+
+    name: str
+    folder: Path
+    origin: Origin
+    sha256: dict[str, str]
+    generator: Path
+    recognition: Path | None
+
+    def digest(self, role: Role) -> str | None:
+        """The digest that a network's file must have, if it is known."""
+        return self.sha256.get(f"{role}.onnx")
+
+    @property
+    def golden(self) -> Path | None:
+        """The picture that the model must reproduce, if it came with one."""
+        path = self.folder / GOLDEN
+        return path if path.exists() else None
+
+
+def installed() -> list[ModelFiles]:
+    """Every model that has a name: the embedded ones, then the user's own."""
+    names = list(_manifest())
+    own = _own_folder()
+    if own is not None:
+        try:
+            found = sorted(p.parent.name for p in own.glob(f"*/{GENERATOR}"))
+        except OSError as error:
+            raise ModelError(f"cannot list {own}: {error.strerror}") from None
+        names += [name for name in found if name not in names]
+    return [find(name) for name in names]
+
+
+def find(model: str | os.PathLike[str]) -> ModelFiles:
+    """A model by name, then in the user's folder, then by path.
+
+    Args:
+        model: an embedded model's name; a folder's name inside the folder that
+            ``INFOGAN_EXPORT_MODELS`` names; or the path of a generator's
+            ``.onnx`` file, or of a folder that holds a ``generator.onnx``.
+
+    Raises:
+        UsageError: there is none; the message lists the names there are.
+        ModelError: the embedded manifest is damaged or a file is missing.
+    """
+    name = os.fspath(model)
+    if name in _manifest():
+        return _embedded(name)
+    own = _own_folder()
+    if own is not None and "/" not in name and (own / name / GENERATOR).exists():
+        return _in_folder(own / name, name, "own")
+    path = Path(name)
+    if path.is_dir() and (path / GENERATOR).exists():
+        return _in_folder(path, path.resolve().name, "path")
+    if path.is_file():
+        beside = path.with_name(RECOGNITION)
+        recognition = beside if path.name == GENERATOR and beside.exists() else None
+        return ModelFiles(path.stem, path.parent, "path", {}, path, recognition)
+    if path.suffix == ".onnx" or path.is_dir():
+        what = f"holds no {GENERATOR}" if path.is_dir() else "does not exist"
+        raise UsageError(f"{path} {what}")
+    own_names = (
+        [] if own is None else [p.parent.name for p in own.glob(f"*/{GENERATOR}")]
+    )
+    raise UsageError(
+        unknown("model", name, [*_manifest(), *sorted(own_names)], "this installation")
+        + "; or give the path of a generator's .onnx file"
+    )
+
+
+def _embedded(name: str) -> ModelFiles:
+    folder = _pretrained() / name
+    digests = dict(_manifest()[name]["sha256"])
+    if not (folder / GENERATOR).is_file():
+        raise ModelError(f"{folder / GENERATOR} is missing; reinstall infogan-export")
+    found = _in_folder(folder, name, "embedded")
+    return ModelFiles(
+        name, folder, "embedded", digests, found.generator, found.recognition
+    )
+
+
+def _in_folder(folder: Path, name: str, origin: Origin) -> ModelFiles:
+    recognition = folder / RECOGNITION
+    return ModelFiles(
+        name,
+        folder,
+        origin,
+        {},
+        folder / GENERATOR,
+        recognition if recognition.exists() else None,
+    )
+
+
+def _own_folder() -> Path | None:
+    value = os.environ.get(MODELS_VARIABLE)
+    if not value:
+        return None
+    folder = Path(value)
+    if not folder.is_dir():
+        raise UsageError(f"{MODELS_VARIABLE} names no folder: {value}")
+    return folder
+
+
+def _pretrained() -> Path:
+    # An installed wheel is always unpacked, so the resources are real files.
+    return Path(str(resources.files("infogan_export.pretrained")))
+
+
+@cache
+def _manifest() -> dict[str, Any]:
+    path = _pretrained() / "manifest.json"
+    try:
+        content: dict[str, Any] = json.loads(path.read_text("utf-8"))["models"]
+    except (OSError, ValueError, KeyError) as error:
+        raise ModelError(
+            f"{path} is not readable ({type(error).__name__}); reinstall infogan-export"
+        ) from None
+    return content

@@ -1,0 +1,376 @@
+"""Draw images from latents and read codes from images, with onnxruntime alone."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, overload
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from infogan_export import catalog, traversal
+from infogan_export.errors import CodeError, ModelError, UsageError
+from infogan_export.graph import Graph, RuntimeOptions, open_graph, wrap_session
+from infogan_export.latent import CategoricalCode, Latents, LatentSpec
+from infogan_export.metadata import ImageShape, ModelMetadata
+
+if TYPE_CHECKING:
+    import onnxruntime
+
+BATCH = 256  # images a run: past this a CPU gains no speed, only uses memory
+
+Images: TypeAlias = NDArray[np.uint8]
+FloatImages: TypeAlias = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Categories:
+    """Q(c|x) of a categorical code: probabilities (n, size)."""
+
+    probabilities: NDArray[np.float32]
+    labels: tuple[str, ...]
+
+    @property
+    def category(self) -> NDArray[np.int64]:
+        """The most probable category of each image, (n,)."""
+        return self.probabilities.argmax(axis=1)
+
+
+@dataclass(frozen=True)
+class Gaussian:
+    """Q(c|x) of a uniform code: mean (n,) and deviation (n,)."""
+
+    mean: NDArray[np.float32]
+    deviation: NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Recognition:
+    """What Q reads in n images: ``recognition["digit"].category`` and the like.
+
+    Attributes:
+        codes: Q(c|x) of each code, by its name.
+        logit: D's logit, (n,): above 0 where D would call an image real.
+    """
+
+    spec: LatentSpec
+    codes: Mapping[str, Categories | Gaussian]
+    logit: NDArray[np.float32]
+
+    def __getitem__(self, name: str) -> Categories | Gaussian:
+        """Q(c|x) of a code, by name or alias."""
+        return self.codes[self.spec[name].name]
+
+
+class Model:
+    """A generator, with its recognition network where there is one.
+
+    May be shared between threads: nothing changes after loading.
+    """
+
+    def __init__(
+        self,
+        generator: Graph,
+        *,
+        name: str | None = None,
+        files: catalog.ModelFiles | None = None,
+        options: RuntimeOptions | None = None,
+    ) -> None:
+        self._generator = generator
+        self._files = files
+        self._options = options or RuntimeOptions()
+        self._recognition: Graph | None = None
+        self._lock = threading.Lock()
+        self.name = name or generator.metadata.name
+
+    def __repr__(self) -> str:
+        codes = ", ".join(code.name for code in self.spec.codes)
+        return f"<Model {self.name!r}: {codes}>"
+
+    @property
+    def metadata(self) -> ModelMetadata:
+        """What the generator's file says of itself."""
+        return self._generator.metadata
+
+    @property
+    def spec(self) -> LatentSpec:
+        """The latent layout."""
+        return self.metadata.spec
+
+    @property
+    def image_shape(self) -> ImageShape:
+        """Channels, height, width."""
+        return self.metadata.image_shape
+
+    @property
+    def sha256(self) -> str:
+        """The digest of the generator's file; '' for a ready session."""
+        return self._generator.sha256
+
+    def latents(
+        self,
+        count: int | None = None,
+        *,
+        seed: int = 0,
+        start: int = 0,
+        **codes: ArrayLike,
+    ) -> Latents:
+        """Draw latents, with the named codes set.
+
+        Args:
+            count: how many; without it, as many as the codes' values, or 1.
+            seed: image i of a seed has the same latent whatever the count.
+            start: the index of the first image.
+            **codes: values by code name or alias: ``digit=7``, ``slant=[-1, 0]``.
+
+        Returns:
+            float32, (count, dim).
+
+        Raises:
+            CodeError: an unknown code or a bad value.
+        """
+        asked = self.spec.count(codes)
+        n = (asked or 1) if count is None else count
+        if n < 0:
+            raise UsageError(f"a count is 0 or more, got {n}")
+        drawn = self.spec.sample(n, seed=seed, start=start)
+        return self.spec.assign(drawn, codes)
+
+    @overload
+    def draw(self, latents: ArrayLike, *, dtype: Literal["uint8"] = ...) -> Images: ...
+    @overload
+    def draw(self, latents: ArrayLike, *, dtype: Literal["float32"]) -> FloatImages: ...
+
+    def draw(
+        self, latents: ArrayLike, *, dtype: Literal["uint8", "float32"] = "uint8"
+    ) -> Images | FloatImages:
+        """Latents to images.
+
+        Args:
+            latents: float32, (n, dim); one latent (dim,) draws one image.
+            dtype: ``uint8``, or ``float32`` from 0 to 1.
+
+        Returns:
+            (n, height, width) for grey images, (n, height, width, 3) for colour.
+
+        Raises:
+            CodeError: the wrong shape, or NaN or infinity in them.
+        """
+        if dtype not in ("uint8", "float32"):
+            raise UsageError(f"dtype is 'uint8' or 'float32', got {dtype!r}")
+        z_c = self.spec.validate(latents)
+        parts = [self._draw(z_c[i : i + BATCH]) for i in range(0, len(z_c), BATCH)]
+        images = np.concatenate(parts) if parts else self._empty()
+        if dtype == "float32":
+            return images
+        # In place: images are large, and nobody else holds them.
+        np.clip(images, 0.0, 1.0, out=images)
+        np.multiply(images, 255.0, out=images)
+        return np.rint(images, out=images).astype(np.uint8)
+
+    def sample(
+        self,
+        count: int | None = None,
+        *,
+        seed: int = 0,
+        start: int = 0,
+        **codes: ArrayLike,
+    ) -> Images:
+        """Draw images, with the named codes set; arguments as for ``latents``.
+
+        Returns:
+            uint8, (count, height, width) or (count, height, width, 3).
+        """
+        return self.draw(self.latents(count, seed=seed, start=start, **codes))
+
+    def stream(
+        self,
+        count: int,
+        *,
+        seed: int = 0,
+        start: int = 0,
+        batch_size: int = BATCH,
+        **codes: ArrayLike,
+    ) -> Iterator[Images]:
+        """Draw any number of images, a batch at a time, in bounded memory.
+
+        The images are those of ``sample(count, seed=seed, start=start, ...)``.
+        A code's value is one for all images.
+        """
+        if batch_size < 1:
+            raise UsageError(f"a batch has at least 1 image, got {batch_size}")
+        if self.spec.count(codes) is not None:
+            raise CodeError("a stream takes one value for each code")
+        return (
+            self.sample(
+                min(batch_size, start + count - first), seed=seed, start=first, **codes
+            )
+            for first in range(start, start + count, batch_size)
+        )
+
+    def traverse(
+        self,
+        name: str,
+        *,
+        steps: int | None = None,
+        low: float | None = None,
+        high: float | None = None,
+        rows: int = 1,
+        seed: int = 0,
+        **codes: ArrayLike,
+    ) -> Images:
+        """Sweep one code while all else is held fixed, once a row.
+
+        Args:
+            name: the code to vary.
+            steps: images in a row: 11, or all of a code's categories.
+            low: where the sweep begins.
+            high: where it ends.
+            rows: draws of everything held fixed.
+            seed: of those draws.
+            **codes: other codes to set.
+
+        Returns:
+            uint8, (rows, steps, height, width[, 3]).
+        """
+        base = self.latents(rows, seed=seed, **codes)
+        values = traversal.sweep_values(
+            self.spec, name, steps=steps, low=low, high=high
+        )
+        images = self.draw(traversal.traverse(base, self.spec, name, values))
+        return images.reshape(rows, len(values), *images.shape[1:])
+
+    def interpolate(self, first: ArrayLike, last: ArrayLike, *, steps: int) -> Images:
+        """Images on the way from one latent (dim,) to another, ends included."""
+        weights = np.linspace(0.0, 1.0, steps)
+        return self.draw(traversal.interpolate(first, last, self.spec, weights))
+
+    def recognize(self, images: ArrayLike) -> Recognition:
+        """Read the codes of images: Q(c|x).
+
+        Args:
+            images: uint8, or floats from 0 to 1: (n, height, width),
+                (n, height, width, channels), or one image (height, width).
+
+        Raises:
+            UsageError: another shape, or values outside 0 to 1.
+            ModelError: the model has no recognition network.
+        """
+        graph = self._recognition_graph()
+        x = self._as_input(images)
+        if not len(x):
+            raise UsageError("no images to recognize")
+        runs = [graph.run({"image": x[i : i + BATCH]}) for i in range(0, len(x), BATCH)]
+        found = {name: np.concatenate([run[name] for run in runs]) for name in runs[0]}
+        codes: dict[str, Categories | Gaussian] = {}
+        for code in self.spec.codes:
+            statistics = found[code.name]
+            if isinstance(code, CategoricalCode):
+                labels = tuple(map(code.label, range(code.size)))
+                codes[code.name] = Categories(_softmax(statistics), labels)
+            else:
+                codes[code.name] = Gaussian(statistics[:, 0], statistics[:, 1])
+        return Recognition(self.spec, codes, found["logit"])
+
+    def _draw(self, latents: Latents) -> FloatImages:
+        noise, code = map(np.ascontiguousarray, self.spec.split(latents))
+        image = self._generator.run({"noise": noise, "code": code})["image"]
+        if image.shape[1] == 1:
+            return image[:, 0]
+        return np.ascontiguousarray(image.transpose(0, 2, 3, 1))
+
+    def _empty(self) -> FloatImages:
+        channels, height, width = self.image_shape
+        colour = () if channels == 1 else (channels,)
+        return np.empty((0, height, width, *colour), dtype=np.float32)
+
+    def _as_input(self, images: ArrayLike) -> FloatImages:
+        channels, height, width = self.image_shape
+        array = np.asarray(images)
+        whole = (height, width) if channels == 1 else (height, width, channels)
+        if array.shape == whole:
+            array = array[None]
+        if channels == 1 and array.ndim == 3:
+            array = array[..., None]
+        if array.ndim != 4 or array.shape[1:] != (height, width, channels):
+            raise UsageError(
+                f"model {self.name!r} reads images of {height}x{width} with "
+                f"{channels} channel(s), got an array {np.shape(images)}"
+            )
+        if array.dtype == np.uint8:
+            x = array.astype(np.float32) / 255.0
+        elif array.dtype.kind == "f":
+            x = array.astype(np.float32)
+        else:
+            raise UsageError(f"images are uint8 or float, got {array.dtype}")
+        if x.size and not (x.min() >= 0 and x.max() <= 1):  # a NaN fails too
+            raise UsageError("float images hold values from 0 to 1")
+        return np.ascontiguousarray(x.transpose(0, 3, 1, 2))
+
+    def _recognition_graph(self) -> Graph:
+        with self._lock:
+            if self._recognition is None:
+                if self._files is None or self._files.recognition is None:
+                    raise ModelError(
+                        f"model {self.name!r} has no recognition network; put its "
+                        f"{catalog.RECOGNITION} beside its {catalog.GENERATOR}"
+                    )
+                graph = open_graph(
+                    self._files.recognition,
+                    "recognition",
+                    self._options,
+                    sha256=self._files.digest("recognition"),
+                )
+                if graph.metadata.spec != self.spec:
+                    raise ModelError(
+                        f"{self._files.recognition} belongs to another generator: "
+                        f"its codes differ"
+                    )
+                self._recognition = graph
+            return self._recognition
+
+
+def load(
+    model: str
+    | os.PathLike[str]
+    | onnxruntime.InferenceSession = catalog.DEFAULT_MODEL,
+    *,
+    threads: int | None = None,
+    providers: Sequence[str] | None = None,
+    session_options: onnxruntime.SessionOptions | None = None,
+) -> Model:
+    """Open a model by name or path.
+
+    Args:
+        model: a name (``infogan-gen models`` lists them), the path of a
+            generator's ``.onnx`` file or of its folder, or a ready session.
+        threads: for one image operator; by default the CPUs that this process
+            may use, by affinity and cgroup quota.
+        providers: onnxruntime's execution providers, first choice first.
+        session_options: your own, in place of ``threads``.
+
+    Raises:
+        UsageError: no such model.
+        ModelError: a file that is damaged, foreign, or of a future format.
+        ProviderError: a provider that this onnxruntime lacks.
+    """
+    options = RuntimeOptions(threads, providers, session_options)
+    if not isinstance(model, str | os.PathLike):
+        if options != RuntimeOptions():
+            raise UsageError("a ready session already has its own options")
+        return Model(wrap_session(model, "generator", source="the given session"))
+    files = catalog.find(model)
+    generator = open_graph(
+        files.generator, "generator", options, sha256=files.digest("generator")
+    )
+    name = generator.metadata.name if files.origin == "path" else files.name
+    return Model(generator, name=name, files=files, options=options)
+
+
+def _softmax(logits: NDArray[Any]) -> NDArray[np.float32]:
+    weights = np.exp(logits - logits.max(axis=1, keepdims=True))
+    probabilities: NDArray[np.float32] = weights / weights.sum(axis=1, keepdims=True)
+    return probabilities
