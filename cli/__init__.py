@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from infogan_export.cli.app import main
+from .app import main
 
 __all__ = ["main"]
