@@ -56,6 +56,14 @@ def ink(images: Images) -> Measured:
     return mean / 255
 
 
+def as_grey(images: Images) -> Images:
+    """Images (n, H, W[, C]) as grey ones (n, H, W), colours by their mean."""
+    if images.ndim == 3:
+        return images
+    grey: Images = np.rint(images.mean(axis=3)).astype(np.uint8)
+    return grey
+
+
 PROPERTIES: Mapping[str, Callable[[Images], Measured]] = {
     "slant": slant,
     "thickness": thickness,

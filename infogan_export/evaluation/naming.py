@@ -1,0 +1,176 @@
+"""Names for what a model found out by itself: categories and uniform codes.
+
+Labels and measurements come in after training, to give the codes names; they
+never train a model, nor choose between models.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from infogan_export.errors import DataError
+from infogan_export.evaluation.association import Matching, rank_correlation_by_group
+from infogan_export.evaluation.properties import PROPERTIES, as_grey
+from infogan_export.latent import Latents, LatentSpec
+
+Draw = Callable[[Latents], NDArray[np.uint8]]
+
+WEAKEST_NAME = 0.6  # |rho| below which a code is not called after a property
+
+# What a slanted stroke is also wider by, and a thick one brighter: of two
+# properties that fit a code almost alike, these are the ones people would say.
+_PREFERENCE = {"slant": 0.05, "thickness": 0.05}
+
+
+@dataclass(frozen=True)
+class CategoryOrder:
+    """How to renumber a categorical code so that value k is class k.
+
+    Attributes:
+        order: value k is to be what category ``order[k]`` was.
+        labels: what each value is called; one with "?" is a category whose
+            images are mostly of some other class, or of none.
+    """
+
+    order: tuple[int, ...]
+    labels: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class CodeEvidence:
+    """What a uniform code changes, and the name that this gives it.
+
+    Attributes:
+        code: its name in the model.
+        name: the property it is called after, or `code` where none fits.
+        sign: -1 where the property falls as the code rises, else 1.
+        correlations: Spearman's rho with each property, the mean over categories.
+        by_category: the same in each category of the first categorical code.
+    """
+
+    code: str
+    name: str
+    sign: int
+    correlations: Mapping[str, float]
+    by_category: Mapping[str, tuple[float, ...]]
+
+
+def order_categories(matching: Matching, *, names: Sequence[str] = ()) -> CategoryOrder:
+    """The order and labels in which categories stand for classes 0, 1, ...
+
+    Args:
+        matching: of the categories that Q reads in labelled images.
+        names: what class 0, 1, ... is called; by default its number.
+
+    Raises:
+        DataError: a number of names that is not that of the categories.
+    """
+    size = len(matching.label_of)
+    if names and len(names) != size:
+        raise DataError(f"{size} categories need {size} names, got {len(names)}")
+    order = np.argsort(matching.label_of)
+    confusion = matching.confusion[:, order]  # column k: what value k will be
+    sure = confusion.diagonal() == confusion.max(axis=0)
+    sure &= confusion.diagonal() > 0
+    called = names or [str(k) for k in range(size)]
+    return CategoryOrder(
+        order=tuple(order.tolist()),
+        labels=tuple(
+            name if certain else f"{name}?"
+            for name, certain in zip(called, sure, strict=True)
+        ),
+    )
+
+
+def describe_uniform_codes(
+    draw: Draw, spec: LatentSpec, *, seed: int = 0, count: int = 2000
+) -> list[CodeEvidence]:
+    """Measure what each uniform code changes, and name it after that.
+
+    Each code goes through its sweep range over `count` images whose noise and
+    other codes are drawn from the prior, so that a correlation of 1 means a code
+    which decides the property alone.  Among all ways to give codes different
+    properties, the names are those with the greatest sum of ``|rho|``.
+
+    Args:
+        draw: latents to uint8 images, such as ``model.draw``.
+        spec: the latent layout.
+        seed: of the latents.
+        count: images for each code.
+
+    Returns:
+        one for each uniform code, in order.
+    """
+    measured = [
+        _correlations(draw, spec, code.name, seed=seed, count=count)
+        for code in spec.uniform
+    ]
+    means = [{p: float(np.mean(rho)) for p, rho in found.items()} for found in measured]
+    names = assign_names([code.name for code in spec.uniform], means)
+    return [
+        CodeEvidence(
+            code=code.name,
+            name=name,
+            sign=-1 if mean.get(name, 0.0) < 0 else 1,
+            correlations=mean,
+            by_category=found,
+        )
+        for code, name, mean, found in zip(
+            spec.uniform, names, means, measured, strict=True
+        )
+    ]
+
+
+def assign_names(
+    codes: Sequence[str], correlations: Sequence[Mapping[str, float]]
+) -> list[str]:
+    """A different property for each code, or its own name where none fits.
+
+    Args:
+        codes: their names now.
+        correlations: of each code, rho with each property.
+    """
+    from scipy.optimize import linear_sum_assignment
+
+    properties = list(PROPERTIES)
+    names = list(codes)
+    if not names:
+        return names
+    rho = np.abs([[found[p] for p in properties] for found in correlations])
+    score = rho + [_PREFERENCE.get(p, 0.0) for p in properties]
+    score[rho < WEAKEST_NAME] = 0
+    for code, column in zip(*linear_sum_assignment(score, maximize=True), strict=True):
+        if score[code, column] > 0:
+            names[code] = properties[column]
+    return names
+
+
+def categories_of(latents: Latents, spec: LatentSpec) -> NDArray[np.int64]:
+    """The category of the first categorical code in each latent; 0 without one."""
+    if not spec.categorical:
+        return np.zeros(len(latents), dtype=np.int64)
+    columns = latents[:, spec.columns(spec.categorical[0].name)]
+    categories: NDArray[np.int64] = columns.argmax(axis=1)
+    return categories
+
+
+def _correlations(
+    draw: Draw, spec: LatentSpec, name: str, *, seed: int, count: int
+) -> dict[str, tuple[float, ...]]:
+    """Rho of a code with each property, by category."""
+    latents = spec.sample(count, seed=seed)
+    groups = categories_of(latents, spec)
+    # The latents are independent draws already: the values may go in order.
+    code = next(code for code in spec.uniform if code.name == name)
+    values = code.sweep(count)
+    images = as_grey(draw(spec.assign(latents, {name: values})))
+    found: dict[str, tuple[float, ...]] = {}
+    for property_name, measure in PROPERTIES.items():
+        rho: dict[int, Any] = rank_correlation_by_group(values, measure(images), groups)
+        found[property_name] = tuple(rho.values())
+    return found
