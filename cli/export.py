@@ -1,0 +1,86 @@
+"""``infogan-gen export``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from infogan_export.errors import MissingExtraError, UsageError
+
+
+def export(
+    run: Annotated[
+        Path, typer.Argument(help="A run's folder, or its checkpoint.", metavar="RUN")
+    ],
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", help="Folder to write; the name's by default."),
+    ] = None,
+    name: Annotated[
+        str | None, typer.Option(help="The model's name; the run's by default.")
+    ] = None,
+    label_data: Annotated[
+        Path | None,
+        typer.Option(
+            help="Labelled images that order and name the categories, and measure "
+            "recognition on their test split."
+        ),
+    ] = None,
+    category_name: Annotated[
+        str, typer.Option(help="What the labelled categories are, e.g. digit.")
+    ] = "category",
+    judge: Annotated[
+        Path | None,
+        typer.Option(help="Classifier (.onnx) that says what a picture shows."),
+    ] = None,
+    storage: Annotated[
+        str, typer.Option(help="How weights are stored: float16 or float32.")
+    ] = "float16",
+    description: Annotated[
+        str, typer.Option(help="A sentence that `info` shows.")
+    ] = "",
+) -> None:
+    """Convert a trained run to ONNX files, its codes named by measurement.
+
+    Example: infogan-gen export runs/mnist-0 -o models/mnist --label-data mnist/
+    """
+    if storage not in ("float16", "float32"):
+        raise UsageError(f"--storage is float16 or float32, got {storage!r}")
+    try:
+        from infogan_export.export.exporter import ExportOptions, export_checkpoint
+        from infogan_export.training.checkpoint import load_checkpoint
+        from infogan_export.training.loop import CHECKPOINT_NAME
+    except ImportError as error:
+        raise MissingExtraError("exporting", "train") from error
+    from rich.console import Console
+
+    from infogan_export.datasets import read_images
+    from infogan_export.evaluation.judge import Judge
+    from infogan_export.export.manifest import MANIFEST, write_manifest
+    from infogan_export.pictures import golden_sheet
+
+    path = run / CHECKPOINT_NAME if run.is_dir() else run
+    checkpoint = load_checkpoint(path)
+    called = name or path.resolve().parent.name
+    folder = output or Path(called)
+    with Console(stderr=True).status("") as status:
+        exported = export_checkpoint(
+            checkpoint,
+            folder,
+            ExportOptions(
+                called,
+                storage=storage,  # type: ignore[arg-type]
+                description=description,
+                category_name=category_name,
+            ),
+            labelled=read_images(label_data) if label_data else None,
+            test=read_images(label_data, split="test") if label_data else None,
+            judge=Judge(judge) if judge else None,
+            on_stage=status.update,
+        )
+    golden_sheet(folder)
+    if (folder.parent / MANIFEST).exists():
+        write_manifest(folder.parent)
+    print(f"{folder}: {', '.join(c.name for c in exported.metadata.spec.codes)}")

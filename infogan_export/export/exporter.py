@@ -1,0 +1,359 @@
+"""Checkpoint in, a folder of self-contained ONNX files out."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import onnx
+import onnxruntime
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from infogan_export.atomic import atomic_writer
+from infogan_export.catalog import GENERATOR, RECOGNITION
+from infogan_export.datasets import ImageSet
+from infogan_export.errors import DataError, ExportError, OutputError
+from infogan_export.evaluation.association import match_categories
+from infogan_export.evaluation.judge import Judge
+from infogan_export.evaluation.naming import (
+    CodeEvidence,
+    describe_uniform_codes,
+    order_categories,
+)
+from infogan_export.export.figures import measure
+from infogan_export.export.inference import (
+    GeneratorGraph,
+    RecognitionGraph,
+    averaged_networks,
+)
+from infogan_export.export.onnx_file import serialize, to_onnx, with_float16_weights
+from infogan_export.export.relabel import Meaning, relabel
+from infogan_export.latent import CategoricalCode, Code, LatentSpec
+from infogan_export.metadata import KEY, ModelMetadata, Role
+from infogan_export.runtime import Categories, Model, load
+from infogan_export.training.checkpoint import Checkpoint
+from infogan_export.training.networks import Discriminator, Generator
+
+Storage = Literal["float32", "float16"]
+
+FLOAT32_LIMIT = 1e-4
+FLOAT16_LIMIT = 0.5 / 255  # half a grey level
+# float16 weights are rounded to the coarsest of these grids (multiples of
+# 2^-grid) that stays well inside the limit on all that is compared.
+_GRIDS = (8, 9, 10, 11, 12, 13, 14, None)
+_MARGIN = 0.2
+_COMPARED = 64
+_NAMED_FROM = 0.5  # accuracy below which categories stand for no classes
+
+
+@dataclass(frozen=True)
+class ExportOptions:
+    """How a checkpoint becomes a model.
+
+    Attributes:
+        name: the model's name, as in ``load(name)``.
+        storage: of the weights; float16 is cast to float32 in the graph.
+        description: a sentence or two for a reader.
+        category_name: what the first categorical code is called where its
+            categories can be matched with the labels, ``digit`` for instance.
+    """
+
+    name: str
+    storage: Storage = "float16"
+    description: str = ""
+    category_name: str = "category"
+
+
+@dataclass(frozen=True)
+class Exported:
+    """What was written: its metadata, and the evidence for the codes' names."""
+
+    metadata: ModelMetadata
+    evidence: Sequence[CodeEvidence] = field(default_factory=tuple)
+
+
+def export_checkpoint(
+    checkpoint: Checkpoint,
+    folder: Path,
+    options: ExportOptions,
+    *,
+    labelled: ImageSet | None = None,
+    test: ImageSet | None = None,
+    judge: Judge | None = None,
+    on_stage: Callable[[str], None] = lambda stage: None,
+) -> Exported:
+    """Write ``generator.onnx`` and ``recognition.onnx`` of a trained checkpoint.
+
+    The codes are named by measurement on what the generator draws, and the
+    categories ordered by ``labelled`` images.  Labels serve the names and the
+    figures alone: training, and the choice of a checkpoint, never saw them.
+
+    Args:
+        checkpoint: the trained run; its averaged weights are exported.
+        folder: where to write, made if need be.
+        options: name, storage, description.
+        labelled: images whose labels name the categories.
+        test: labelled images for the accuracy of recognition.
+        judge: a classifier for whether what is asked is what is drawn.
+        on_stage: told what is being done.
+
+    Raises:
+        ExportError: a graph that differs from torch by more than 1e-4 (float32)
+            or half a grey level (float16).
+        OutputError: the folder cannot be written.
+    """
+    G, D = averaged_networks(checkpoint)
+    spec = checkpoint.config.spec
+    about = _metadata(checkpoint, options)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(f"cannot make {folder}: {error.strerror}") from None
+    with tempfile.TemporaryDirectory() as scratch:
+        on_stage("converting")
+        _write(Path(scratch), *_build(G, D, about, "float32"))
+        on_stage("measuring what the codes do")
+        meaning, evidence = _find_meaning(load(scratch), labelled, options)
+    spec = relabel(G, D, spec, meaning)
+    about = replace(about, spec=spec)
+    with tempfile.TemporaryDirectory() as scratch:
+        on_stage("converting and comparing with torch")
+        files = _build(G, D, about, options.storage)
+        _write(Path(scratch), *files)
+        on_stage("measuring the exported files")
+        figures = measure(load(scratch), evidence, test=test, judge=judge)
+    files = [replace(f, about=replace(f.about, metrics=figures)) for f in files]
+    _write(folder, *files)
+    return Exported(files[0].about, evidence)
+
+
+@dataclass(frozen=True)
+class _File:
+    model: onnx.ModelProto
+    about: ModelMetadata
+
+    def content(self) -> bytes:
+        return serialize(self.model, {KEY: self.about.to_json()})
+
+
+def _write(folder: Path, *files: _File) -> None:
+    names = {"generator": GENERATOR, "recognition": RECOGNITION}
+    for file in files:
+        with atomic_writer(folder / names[file.about.role]) as out:
+            out.write(file.content())
+
+
+def _metadata(checkpoint: Checkpoint, options: ExportOptions) -> ModelMetadata:
+    config, data = checkpoint.config, checkpoint.data
+    recipe = {k: v for k, v in config.to_dict().items() if k != "spec"}
+    return ModelMetadata(
+        name=options.name,
+        role="generator",
+        image_shape=checkpoint.shape,
+        spec=config.spec,
+        training={
+            **recipe,
+            "step": checkpoint.step,
+            "images_seen": checkpoint.step * config.batch_size,
+            "seconds": round(checkpoint.seconds),
+            "version": checkpoint.version,
+            "commit": checkpoint.commit,
+        },
+        data={
+            "name": data.name,
+            "images": data.images,
+            "sha256": data.sha256,
+            "licence": data.licence,
+        },
+        description=options.description,
+    )
+
+
+def _find_meaning(
+    model: Model, labelled: ImageSet | None, options: ExportOptions
+) -> tuple[Meaning, list[CodeEvidence]]:
+    """Names by measurement, and the order of the first code's categories."""
+    spec = model.spec
+    evidence = describe_uniform_codes(model.draw, spec)
+    by_code = {found.code: found for found in evidence}
+    codes: list[Code] = []
+    order: dict[str, Sequence[int]] = {}
+    turned: set[str] = set()
+    for code in spec.codes:
+        if isinstance(code, CategoricalCode):
+            if code is spec.categorical[0] and labelled is not None:
+                matched, found_order = _match(model, code, labelled, options)
+                codes.append(matched)
+                order[matched.name] = found_order
+            else:
+                codes.append(code)
+            continue
+        found = by_code[code.name]
+        if found.name == code.name:
+            codes.append(code)
+            continue
+        rho = abs(found.correlations[found.name])
+        codes.append(
+            replace(
+                code,
+                name=found.name,
+                description=f"rank correlation {rho:.3f} with measured {found.name}",
+            )
+        )
+        if found.sign < 0:
+            turned.add(found.name)
+    return Meaning(tuple(codes), order, frozenset(turned)), evidence
+
+
+def _match(
+    model: Model, code: CategoricalCode, labelled: ImageSet, options: ExportOptions
+) -> tuple[CategoricalCode, Sequence[int]]:
+    if labelled.labels is None:
+        raise DataError(f"{labelled.name} has no labels to name categories by")
+    read = model.recognize(labelled.images)[code.name]
+    assert isinstance(read, Categories)
+    matching = match_categories(read.category, labelled.labels, code.size)
+    if matching.accuracy < _NAMED_FROM:
+        return code, range(code.size)
+    found = order_categories(matching)
+    share = f"{matching.accuracy:.1%} of the {len(labelled.images)} labelled images"
+    named = replace(
+        code,
+        name=options.category_name,
+        labels=found.labels,
+        description=f"found without labels; agrees with those of {share}",
+    )
+    return named, found.order
+
+
+def _build(
+    G: Generator, D: Discriminator, about: ModelMetadata, storage: Storage
+) -> list[_File]:
+    """Both graphs, compared with torch on batches of 1 and many."""
+    spec = about.spec
+    latents = torch.from_numpy(_to_compare(spec))
+    z, c = latents[:, : spec.noise_dim], latents[:, spec.noise_dim :]
+    with torch.no_grad():
+        image = G(latents)
+    reader = RecognitionGraph(D, spec)
+    plans: list[tuple[Role, nn.Module, dict[str, Tensor], list[str]]] = [
+        ("generator", GeneratorGraph(G), {"noise": z, "code": c}, ["image"]),
+        ("recognition", reader, {"image": image}, reader.output_names()),
+    ]
+    with torch.no_grad():
+        logit, statistics = D(image)
+    wanted = {
+        "generator": {"image": image.numpy()},
+        "recognition": _expected(spec, statistics, logit, D.residual),
+    }
+    files = []
+    for role, module, inputs, outputs in plans:
+        graph = to_onnx(
+            module, [t[:2] for t in inputs.values()], inputs=[*inputs], outputs=outputs
+        )
+        arrays = {name: tensor.numpy() for name, tensor in inputs.items()}
+        described = replace(about, role=role)
+        files.append(_store(graph, described, storage, arrays, wanted[role]))
+    return files
+
+
+def _store(
+    graph: onnx.ModelProto,
+    about: ModelMetadata,
+    storage: Storage,
+    inputs: dict[str, NDArray[Any]],
+    wanted: dict[str, NDArray[Any]],
+) -> _File:
+    """The graph in the smallest form that agrees with torch."""
+    plain = _difference(graph, inputs, wanted, about.spec, as_read=False)
+    if not plain <= FLOAT32_LIMIT:
+        raise ExportError(
+            f"{about.name}: the {about.role} differs from torch by {plain:.2g}, "
+            f"more than {FLOAT32_LIMIT:g}"
+        )
+    if storage == "float32":
+        facts = {"storage": "float32", "difference": plain}
+        return _File(graph, replace(about, export=facts))
+    for grid in _GRIDS:
+        small = with_float16_weights(graph, grid=grid)
+        found = _difference(small, inputs, wanted, about.spec, as_read=True)
+        limit = FLOAT16_LIMIT if grid is None else FLOAT16_LIMIT * _MARGIN
+        if found <= limit:
+            facts = {
+                "storage": "float16",
+                "grid": grid,
+                "difference": found,
+                "float32_difference": plain,
+            }
+            return _File(small, replace(about, export=facts))
+    raise ExportError(
+        f"{about.name}: with float16 weights the {about.role} differs from torch by "
+        f"{found:.2g}, more than half a grey level; use float32 storage"
+    )
+
+
+def _difference(
+    graph: onnx.ModelProto,
+    inputs: dict[str, NDArray[Any]],
+    wanted: dict[str, NDArray[Any]],
+    spec: LatentSpec,
+    *,
+    as_read: bool,
+) -> float:
+    """The greatest difference from torch, alone and in a batch.
+
+    ``as_read`` compares probabilities in place of logits, which have no scale.
+    """
+    session = onnxruntime.InferenceSession(
+        serialize(graph, {}), providers=["CPUExecutionProvider"]
+    )
+    worst = 0.0
+    for count in (1, len(next(iter(inputs.values())))):
+        outputs = session.run(list(wanted), {k: v[:count] for k, v in inputs.items()})
+        for (name, expected), got in zip(wanted.items(), outputs, strict=True):
+            a, b = got, expected[:count]
+            if as_read and name != "image":
+                a, b = _as_read(name, a, spec), _as_read(name, b, spec)
+            worst = max(worst, float(np.abs(a - b).max()))
+    return worst
+
+
+def _as_read(name: str, output: NDArray[Any], spec: LatentSpec) -> NDArray[Any]:
+    tensor = torch.from_numpy(np.ascontiguousarray(output))
+    if name == "logit":
+        return torch.sigmoid(tensor).numpy()
+    if isinstance(spec[name], CategoricalCode):
+        return torch.softmax(tensor, dim=1).numpy()
+    return output
+
+
+def _expected(
+    spec: LatentSpec, statistics: Tensor, logit: Tensor, variance: Tensor
+) -> dict[str, NDArray[Any]]:
+    """What the recognition graph must output, from the trained network itself."""
+    expected: dict[str, NDArray[Any]] = {}
+    sigmas = iter(variance.sqrt())
+    start = 0
+    for code in spec.codes:
+        read = statistics[:, start : start + code.width]
+        if not isinstance(code, CategoricalCode):
+            read = torch.cat([read, next(sigmas).expand_as(read)], dim=1)
+        expected[code.name] = read.numpy()
+        start += code.width
+    return expected | {"logit": logit.numpy()}
+
+
+def _to_compare(spec: LatentSpec) -> NDArray[np.float32]:
+    """Latents from the prior, half of them at the ends of the sweeps."""
+    latents = spec.sample(_COMPARED, seed=2)
+    half = _COMPARED // 2
+    for code in spec.uniform:
+        ends = np.resize(code.sweep_range, half)
+        latents[half:] = spec.assign(latents[half:], {code.name: ends})
+    return latents

@@ -1,0 +1,93 @@
+"""The trained networks as they are exported: averaged, folded, two inputs for G."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils.fusion import fuse_conv_bn_eval, fuse_linear_bn_eval
+
+from infogan_export.latent import CategoricalCode, LatentSpec
+from infogan_export.training.checkpoint import Checkpoint
+from infogan_export.training.networks import Discriminator, Generator
+
+
+def averaged_networks(checkpoint: Checkpoint) -> tuple[Generator, Discriminator]:
+    """G and D with their averaged weights, ready to be run."""
+    config, shape = checkpoint.config, checkpoint.shape
+    G = Generator(config.spec, shape, config.architecture)
+    D = Discriminator(config.spec, shape, config.architecture)
+    G.load_state_dict(checkpoint.generator_ema)
+    D.load_state_dict(checkpoint.discriminator_ema)
+    return G.eval(), D.eval()
+
+
+class GeneratorGraph(nn.Module):
+    """G(z, c): ``noise`` (n, Z) and ``code`` (n, C) to ``image`` in [0, 1]."""
+
+    def __init__(self, G: Generator) -> None:
+        super().__init__()
+        self.dense = fold_batch_norm(G.dense)
+        self.upsample = fold_batch_norm(G.upsample)
+
+    def forward(self, noise: Tensor, code: Tensor) -> Tensor:
+        """Draw: (n, Z) and (n, C) to (n, channels, height, width)."""
+        latents = torch.cat([noise, code], dim=1)
+        image: Tensor = self.upsample(self.dense(latents))
+        return image
+
+
+class RecognitionGraph(nn.Module):
+    """Q(c|x) and D(x): ``image`` to the statistics of each code, and D's logit.
+
+    A categorical code's are its logits (n, size); a uniform one's the mean and
+    the fitted deviation of its Gaussian (n, 2).
+    """
+
+    def __init__(self, D: Discriminator, spec: LatentSpec) -> None:
+        super().__init__()
+        self.trunk = fold_batch_norm(D.trunk)
+        self.real = D.real
+        self.recognition = fold_batch_norm(D.recognition)
+        self.spec = spec
+        self.deviation = [float(variance) ** 0.5 for variance in D.residual]
+
+    def forward(self, image: Tensor) -> tuple[Tensor, ...]:
+        """Read: one output for each code of the specification, then the logit."""
+        hidden = self.trunk(image)
+        statistics = self.recognition(hidden)
+        outputs: list[Tensor] = []
+        deviations = iter(self.deviation)
+        for code in self.spec.codes:
+            columns = self.spec.columns(code.name)
+            start, stop = (c - self.spec.noise_dim for c in _ends(columns))
+            read = statistics[:, start:stop]
+            if not isinstance(code, CategoricalCode):
+                read = torch.cat(
+                    [read, torch.ones_like(read) * next(deviations)], dim=1
+                )
+            outputs.append(read)
+        return (*outputs, self.real(hidden).squeeze(1))
+
+    def output_names(self) -> list[str]:
+        """The names of the outputs, in order."""
+        return [*(code.name for code in self.spec.codes), "logit"]
+
+
+def fold_batch_norm(layers: nn.Sequential) -> nn.Sequential:
+    """The same function with each batch norm merged into the layer before it."""
+    folded: list[nn.Module] = []
+    for layer in layers:
+        if isinstance(layer, nn.BatchNorm1d) and isinstance(folded[-1], nn.Linear):
+            folded[-1] = fuse_linear_bn_eval(folded[-1], layer)
+        elif isinstance(layer, nn.BatchNorm2d) and isinstance(
+            folded[-1], nn.Conv2d | nn.ConvTranspose2d
+        ):
+            transposed = isinstance(folded[-1], nn.ConvTranspose2d)
+            folded[-1] = fuse_conv_bn_eval(folded[-1], layer, transpose=transposed)
+        else:
+            folded.append(layer)
+    return nn.Sequential(*folded).eval()
+
+
+def _ends(columns: slice) -> tuple[int, int]:
+    return columns.start, columns.stop
