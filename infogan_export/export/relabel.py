@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import torch
+from torch import nn
 
 from infogan_export.errors import ExportError
 from infogan_export.latent import CategoricalCode, Code, LatentSpec
@@ -44,7 +45,9 @@ def relabel(
             prior is not symmetric.
     """
     renamed = spec.rename(meaning.codes)
-    into, out = G.dense[0].weight, D.recognition[-1]
+    first, out = G.dense[0], D.recognition[-1]
+    assert isinstance(first, nn.Linear) and isinstance(out, nn.Linear)
+    into = first.weight
     with torch.no_grad():
         for code in renamed.codes:
             columns = renamed.columns(code.name)
