@@ -1,0 +1,243 @@
+"""Measure the figures in the README's table, in one run.
+
+    python benchmarks/run.py [ROW ...]
+
+Rows: startup, throughput, memory, training, install (downloads torch).  Needs the
+[train] extra.  Everything is a ratio taken in this run, alternating between the
+two sides, with the median of several; nothing else should run on the machine.
+"""
+
+from __future__ import annotations
+
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+import venv
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+ROOT = Path(__file__).resolve().parent.parent
+SCRIPT = str(Path(sys.executable).with_name("infogan-gen"))
+
+BARE = """
+import numpy as np, onnxruntime
+from PIL import Image
+session = onnxruntime.InferenceSession({model!r}, providers=["CPUExecutionProvider"])
+noise = np.random.default_rng(0).uniform(-1, 1, (100, 62)).astype(np.float32)
+code = np.tile(np.eye(10, 12, dtype=np.float32), (10, 1))
+image = session.run(None, {{"noise": noise, "code": code}})[0]
+cells = (image.reshape(10, 10, 28, 28) * 255).round().astype(np.uint8)
+Image.fromarray(cells.transpose(0, 2, 1, 3).reshape(280, 280)).save({out!r})
+"""
+
+
+def row(what: str, wanted: str, found: str) -> None:
+    print(f"| {what} | {wanted} | {found} |", flush=True)
+
+
+def alternate(
+    a: Callable[[], float], b: Callable[[], float], runs: int
+) -> tuple[float, float]:
+    """The medians of two measurements taken in turn, after one of each unseen."""
+    a(), b()
+    pairs = [(a(), b()) for _ in range(runs)]
+    first, second = zip(*pairs, strict=True)
+    return statistics.median(first), statistics.median(second)
+
+
+def process(*command: str) -> tuple[float, float]:
+    """Wall seconds and peak memory (MB) of a whole process."""
+    began = time.perf_counter()
+    pid = os.posix_spawnp(
+        command[0],
+        command,
+        os.environ,
+        file_actions=[
+            (os.POSIX_SPAWN_OPEN, fd, os.devnull, os.O_WRONLY, 0) for fd in (1, 2)
+        ],
+    )
+    _, status, usage = os.wait4(pid, 0)
+    seconds = time.perf_counter() - began
+    if status:
+        raise SystemExit(f"failed: {' '.join(command)}")
+    return seconds, usage.ru_maxrss / 1024
+
+
+def startup() -> None:
+    import infogan_export.catalog as catalog
+
+    with tempfile.TemporaryDirectory() as folder:
+        generator = str(catalog.find("mnist").generator)
+        bare = Path(folder) / "bare.py"
+        bare.write_text(BARE.format(model=generator, out=f"{folder}/b.png"))
+        grid = (SCRIPT, "grid", "--model", "mnist", "--vary", "cat")
+        ours, other = alternate(
+            lambda: process(*grid, "-o", f"{folder}/a.png")[0],
+            lambda: process(sys.executable, str(bare))[0],
+            15,
+        )
+    row(
+        "`infogan-gen grid` / a bare onnxruntime script",
+        "<= 1.4",
+        f"{ours / other:.2f} ({ours:.2f} s / {other:.2f} s)",
+    )
+    ours, other = alternate(
+        lambda: process(SCRIPT, "--help")[0],
+        lambda: process(sys.executable, "-c", "import typer")[0],
+        15,
+    )
+    row(
+        "`infogan-gen --help` / `import typer`",
+        "<= 2",
+        f"{ours / other:.2f} ({ours:.2f} s / {other:.2f} s)",
+    )
+
+
+def throughput() -> None:
+    import torch
+    from torch import Tensor, nn
+
+    import infogan_export
+    from infogan_export.latent import LatentSpec
+    from infogan_export.training.networks import Architecture, Generator
+
+    model = infogan_export.load("mnist")
+    spec: LatentSpec = model.spec
+    network: nn.Module = Generator(spec, model.image_shape, Architecture()).eval()
+
+    def torch_eager(latents: Tensor) -> None:
+        with torch.inference_mode():
+            network(latents).mul(255).round().to(torch.uint8).numpy()
+
+    for batch in (1, 64, 512):
+        latents = spec.sample(batch)
+        tensor = torch.from_numpy(latents)
+        repeats = max(1, 1024 // batch)
+
+        def ours(latents: np.ndarray = latents, repeats: int = repeats) -> float:
+            began = time.perf_counter()
+            for _ in range(repeats):
+                model.draw(latents)
+            return time.perf_counter() - began
+
+        def other(tensor: Tensor = tensor, repeats: int = repeats) -> float:
+            began = time.perf_counter()
+            for _ in range(repeats):
+                torch_eager(tensor)
+            return time.perf_counter() - began
+
+        a, b = alternate(ours, other, 9)
+        images = batch * repeats
+        row(
+            f"images/s at batch {batch}, runtime / torch eager",
+            ">= 1",
+            f"{b / a:.2f} ({images / a:,.0f} / {images / b:,.0f})",
+        )
+
+
+def memory() -> None:
+    with tempfile.TemporaryDirectory() as folder:
+
+        def peak(count: int) -> float:
+            out = f"{folder}/{count}.npy"
+            command = (SCRIPT, "sample", "--count", str(count), "-o", out)
+            return process(*command)[1]
+
+        many, few = alternate(lambda: peak(100_000), lambda: peak(2_000), 3)
+    row(
+        "peak memory of `sample` to .npy, 100,000 / 2,000 images",
+        "<= 1.2",
+        f"{many / few:.2f} ({many:.0f} MB / {few:.0f} MB)",
+    )
+
+
+def training() -> None:
+    import torch
+
+    from infogan_export.training.config import preset
+    from infogan_export.training.engine import bf16_is_fast, build_fabric
+    from infogan_export.training.loop import build_state, training_step
+
+    config = preset("mnist")
+    x = torch.rand(config.batch_size, 1, 28, 28)
+
+    def steps(state: object, count: int = 5) -> float:
+        began = time.perf_counter()
+        for _ in range(count):
+            training_step(x, state, config)  # type: ignore[arg-type]
+        return (time.perf_counter() - began) / count
+
+    shape = (1, 28, 28)
+    tuned = build_state(config, shape, build_fabric())
+    plain = build_state(config, shape, build_fabric(precision="32-true"))
+    for network in (plain.G, plain.D):
+        network.to(memory_format=torch.contiguous_format)
+    for optimizer in (plain.G_optimizer, plain.D_optimizer):
+        for group in optimizer.param_groups:
+            group["fused"] = False
+    a, b = alternate(lambda: steps(tuned), lambda: steps(plain), 7)
+    n = config.batch_size
+    row(
+        "training images/s / eager fp32, no fused Adam",
+        ">= 1.8 where bf16 is fast",
+        f"{b / a:.2f} ({n / a:.0f} / {n / b:.0f}); "
+        f"bf16 is {'' if bf16_is_fast() else 'not '}fast here",
+    )
+
+
+def install() -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        subprocess.run(
+            [
+                sys.executable,
+                "-m",
+                "pip",
+                "wheel",
+                "-q",
+                "--no-deps",
+                "-w",
+                folder,
+                ".",
+            ],
+            cwd=ROOT,
+            check=True,
+        )
+        wheel = next(Path(folder).glob("*.whl"))
+        row("wheel", "<= 40 MB", f"{wheel.stat().st_size / 1e6:.1f} MB")
+        base = installed_size(Path(folder) / "base", str(wheel))
+        whole = installed_size(Path(folder) / "whole", str(wheel), "torch")
+        row("base install, with all dependencies", "<= 250 MB", f"{base / 1e6:.0f} MB")
+        row("the same with torch", "", f"{whole / 1e6:,.0f} MB")
+
+
+def installed_size(folder: Path, *requirements: str) -> int:
+    """Bytes that packages take in a new environment, pip itself left out."""
+    venv.create(folder, with_pip=True)
+    packages = next(folder.glob("lib/python*/site-packages"))
+    before = size_of(packages)
+    pip = [str(folder / "bin/pip"), "install", "-q", "-c", "constraints.txt"]
+    subprocess.run([*pip, *requirements], cwd=ROOT, check=True)
+    return size_of(packages) - before
+
+
+def size_of(folder: Path) -> int:
+    return sum(p.stat().st_size for p in folder.rglob("*") if p.is_file())
+
+
+ROWS = {
+    "startup": startup,
+    "throughput": throughput,
+    "memory": memory,
+    "training": training,
+    "install": install,
+}
+
+if __name__ == "__main__":
+    print("| what | wanted | found |\n|---|---|---|")
+    for name in sys.argv[1:] or ROWS:
+        ROWS[name]()
