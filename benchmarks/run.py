@@ -69,7 +69,7 @@ def process(*command: str) -> tuple[float, float]:
 
 
 def startup() -> None:
-    import infogan_export.catalog as catalog
+    from infogan_export import catalog
 
     with tempfile.TemporaryDirectory() as folder:
         generator = str(catalog.find("mnist").generator)
