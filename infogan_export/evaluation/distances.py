@@ -105,6 +105,24 @@ def density_coverage(
     )
 
 
+def nearest(points: Features, others: Features) -> tuple[NDArray[np.int64], Reals]:
+    """Which of the others is closest to each point, and how far away it is.
+
+    Args:
+        points: (n, features).
+        others: (m, features).
+
+    Returns:
+        int64 (n,) and float64 (n,).
+    """
+    _check(points, others, least=1)
+    which, apart = [], []
+    for rows in _squared_distances(points, others):
+        which.append(rows.argmin(axis=1))
+        apart.append(rows.min(axis=1))
+    return np.concatenate(which), np.sqrt(np.concatenate(apart), dtype=np.float64)
+
+
 def _gaussian(features: Features) -> tuple[Reals, Reals, float]:
     """Mean, symmetric square root of the covariance, and the latter's trace."""
     values = features.astype(np.float64)
@@ -132,7 +150,7 @@ def _squared_radii(points: Reals, neighbours: int) -> Reals:
     )
 
 
-def _squared_distances(a: Reals, b: Reals) -> Iterator[Reals]:
+def _squared_distances(a: Features, b: Features) -> Iterator[Features]:
     """Rows of the matrix of squared distances, a chunk at a time."""
     lengths = (b**2).sum(axis=1)
     for start in range(0, len(a), _CHUNK):

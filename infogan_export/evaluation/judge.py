@@ -32,7 +32,7 @@ class JudgeReport:
         accuracy: share of the test images it names rightly, measured through
             onnxruntime on the file itself.
         data: name of the image set.
-        train_sha256, test_sha256: digests of the images and labels used.
+        train_sha256, test_sha256: digests of the images used, without labels.
         labels: what class 0, 1, ... is called.
         image_shape: (height, width, channels).
         seed, epochs: of its training.
@@ -122,6 +122,14 @@ class Judge:
         self.sha256 = hashlib.sha256(content).hexdigest()
         self._session = session
         self._batch_size = batch_size
+
+    @property
+    def name(self) -> str:
+        """What a report calls its features."""
+        return (
+            f"a classifier of {self.report.data} "
+            f"({self.report.accuracy:.2%} of its test images)"
+        )
 
     def features(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Penultimate features, after their ReLU: float32, (n, features)."""

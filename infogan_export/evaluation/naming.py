@@ -8,17 +8,22 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from infogan_export.errors import DataError
-from infogan_export.evaluation.association import Matching, rank_correlation_by_group
+from infogan_export.evaluation.association import (
+    Matching,
+    rank_correlation,
+    rank_correlation_by_group,
+)
 from infogan_export.evaluation.properties import PROPERTIES, as_grey
-from infogan_export.latent import Latents, LatentSpec
+from infogan_export.latent import Latents, LatentSpec, UniformCode
+from infogan_export.traversal import traverse
 
 Draw = Callable[[Latents], NDArray[np.uint8]]
+Integers = NDArray[np.int64]
 
 WEAKEST_NAME = 0.6  # |rho| below which a code is not called after a property
 
@@ -88,26 +93,41 @@ def order_categories(matching: Matching, *, names: Sequence[str] = ()) -> Catego
 
 
 def describe_uniform_codes(
-    draw: Draw, spec: LatentSpec, *, seed: int = 0, count: int = 2000
+    draw: Draw,
+    spec: LatentSpec,
+    *,
+    seed: int = 0,
+    count: int = 2000,
+    steps: int | None = None,
 ) -> list[CodeEvidence]:
     """Measure what each uniform code changes, and name it after that.
 
-    Each code goes through its sweep range over `count` images whose noise and
-    other codes are drawn from the prior, so that a correlation of 1 means a code
-    which decides the property alone.  Among all ways to give codes different
-    properties, the names are those with the greatest sum of ``|rho|``.
+    Each code goes through its sweep range over `count` images.  Without `steps`,
+    noise and other codes are drawn anew for each image, so that a correlation of
+    1 means a code which decides the property alone.  With it, they are held fixed
+    along sweeps of that many images, and a category's correlation is the mean
+    over its sweeps: 1 means that the property always rises with the code.
+
+    Among all ways to give codes different properties, the names are those with
+    the greatest sum of ``|rho|``.
 
     Args:
         draw: latents to uint8 images, such as ``model.draw``.
         spec: the latent layout.
         seed: of the latents.
         count: images for each code.
+        steps: images in a sweep.
 
     Returns:
         one for each uniform code, in order.
+
+    Raises:
+        DataError: fewer draws, or sweeps, than there are categories.
     """
     measured = [
-        _correlations(draw, spec, code.name, seed=seed, count=count)
+        _correlations(draw, spec, code, count=count, seed=seed)
+        if steps is None
+        else _sweep_correlations(draw, spec, code, count // steps, steps, seed=seed)
         for code in spec.uniform
     ]
     means = [{p: float(np.mean(rho)) for p, rho in found.items()} for found in measured]
@@ -150,27 +170,47 @@ def assign_names(
     return names
 
 
-def categories_of(latents: Latents, spec: LatentSpec) -> NDArray[np.int64]:
-    """The category of the first categorical code in each latent; 0 without one."""
+def _base(spec: LatentSpec, count: int, seed: int) -> tuple[Latents, Integers]:
+    """Latents from the prior, but as many of each category, and the categories."""
+    latents = spec.sample(count, seed=seed)
     if not spec.categorical:
-        return np.zeros(len(latents), dtype=np.int64)
-    columns = latents[:, spec.columns(spec.categorical[0].name)]
-    categories: NDArray[np.int64] = columns.argmax(axis=1)
-    return categories
+        return latents, np.zeros(count, dtype=np.int64)
+    code = spec.categorical[0]
+    if count < code.size:
+        raise DataError(
+            f"code {code.name!r} has {code.size} categories: at least as many images "
+            f"or sweeps are needed, got {count}"
+        )
+    categories = np.arange(count) % code.size
+    return spec.assign(latents, {code.name: categories}), categories
 
 
 def _correlations(
-    draw: Draw, spec: LatentSpec, name: str, *, seed: int, count: int
+    draw: Draw, spec: LatentSpec, code: UniformCode, *, count: int, seed: int
 ) -> dict[str, tuple[float, ...]]:
     """Rho of a code with each property, by category."""
-    latents = spec.sample(count, seed=seed)
-    groups = categories_of(latents, spec)
+    latents, groups = _base(spec, count, seed)
     # The latents are independent draws already: the values may go in order.
-    code = next(code for code in spec.uniform if code.name == name)
     values = code.sweep(count)
-    images = as_grey(draw(spec.assign(latents, {name: values})))
-    found: dict[str, tuple[float, ...]] = {}
-    for property_name, measure in PROPERTIES.items():
-        rho: dict[int, Any] = rank_correlation_by_group(values, measure(images), groups)
-        found[property_name] = tuple(rho.values())
+    images = as_grey(draw(spec.assign(latents, {code.name: values})))
+    return {
+        name: tuple(rank_correlation_by_group(values, measure(images), groups).values())
+        for name, measure in PROPERTIES.items()
+    }
+
+
+def _sweep_correlations(
+    draw: Draw, spec: LatentSpec, code: UniformCode, rows: int, steps: int, *, seed: int
+) -> dict[str, tuple[float, ...]]:
+    """Rho of a code with each property along each sweep, the mean by category."""
+    base, groups = _base(spec, rows, seed)
+    values = code.sweep(steps)
+    images = as_grey(draw(traverse(base, spec, code.name, values)))
+    found = {}
+    for name, measure in PROPERTIES.items():
+        measured = measure(images).reshape(rows, steps)
+        rho = np.array([rank_correlation(values, along) for along in measured])
+        found[name] = tuple(
+            float(rho[groups == group].mean()) for group in np.unique(groups)
+        )
     return found

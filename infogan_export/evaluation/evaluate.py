@@ -1,0 +1,438 @@
+"""Every figure of an exported model, on one set of samples and one seed.
+
+Nothing here needs torch.  The first categorical code of a model is the one that
+stands for classes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cache
+from itertools import product
+from typing import Protocol, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from infogan_export.datasets import ImageSet
+from infogan_export.errors import DataError, ModelError, UsageError
+from infogan_export.evaluation import association, distances
+from infogan_export.evaluation.figures import (
+    Agreement,
+    AskedDrawn,
+    CodeInformation,
+    Conditions,
+    Evaluation,
+    LabelAgreement,
+    Leakage,
+    Neighbours,
+    SetDistance,
+)
+from infogan_export.evaluation.information import (
+    categorical_information,
+    uniform_information,
+)
+from infogan_export.evaluation.judge import JudgeReport
+from infogan_export.evaluation.naming import CodeEvidence, describe_uniform_codes
+from infogan_export.latent import CategoricalCode, Latents, LatentSpec
+from infogan_export.runtime import Categories, Gaussian, Model, Recognition
+from infogan_export.traversal import traverse
+
+Images = NDArray[np.uint8]
+Progress = Callable[[int, int, str], None]
+T = TypeVar("T")
+
+FEWEST_IMAGES = 6  # density and coverage look at the fifth neighbour
+FEWEST_SAMPLES = 100
+SWEEP_STEPS = 11
+PARTS = 10
+NEIGHBOURS_SHOWN = 20
+_NEIGHBOURS_COMPARED = 1000
+
+
+class FeatureNetwork(Protocol):
+    """Anything that turns uint8 images (n, H, W[, 3]) into features (n, f)."""
+
+    @property
+    def name(self) -> str:
+        """What a report calls it."""
+
+    def features(self, images: Images) -> NDArray[np.float32]:
+        """Features, (n, f)."""
+
+
+class ClassJudge(FeatureNetwork, Protocol):
+    """What `evaluate` asks of a judge; ``judge.Judge`` is one."""
+
+    report: JudgeReport
+    sha256: str
+
+    def predict(self, images: Images) -> NDArray[np.int64]:
+        """The class of each image: int64, (n,)."""
+
+
+class _Skipped(Exception):
+    """Why a part cannot be measured here."""
+
+
+def evaluate(
+    model: Model,
+    *,
+    test: ImageSet,
+    train: ImageSet,
+    judge: ClassJudge | None = None,
+    features: FeatureNetwork | None = None,
+    baseline: Model | None = None,
+    seed: int = 0,
+    samples: int = 10_000,
+    progress: Progress | None = None,
+) -> Evaluation:
+    """Measure a model against real images.
+
+    A part that needs what is not there (labels, a recognition network, a judge,
+    a kind of code) is left out, and `Evaluation.skipped` says why.
+
+    Args:
+        model: the generator, with its recognition network if it has one.
+        test: real images that it never saw; labels serve to measure only.
+        train: those it learned from, for the floor and the neighbours.
+        judge: an independent classifier of such images.
+        features: the network to take distances in, by default the judge.
+        baseline: a model whose distances stand beside.
+        seed: the same seed gives the same figures.
+        samples: images to generate for each figure.
+        progress: called with (parts done, parts in all, the part that begins).
+
+    Raises:
+        UsageError: too few samples.
+        DataError: images of another size than the model's, too few of them, or
+            labels beyond the code's categories.
+    """
+    _require_alike(model, baseline, judge, test, train)
+    spec = model.spec
+    fewest = max([FEWEST_SAMPLES, *(SWEEP_STEPS * c.size for c in spec.categorical)])
+    if samples < fewest:
+        raise UsageError(f"at least {fewest} samples are needed, got {samples}")
+    network = features or judge
+    latents = spec.sample(samples, seed=seed)
+    images = model.draw(latents)
+    real, known = as_drawn(test.images), as_drawn(train.images)
+    skipped: dict[str, str] = {}
+    begun = 0
+
+    def part(name: str, measure: Callable[[], T]) -> T | None:
+        nonlocal begun
+        if progress is not None:
+            progress(begun, PARTS, name)
+        begun += 1
+        try:
+            return measure()
+        except _Skipped as reason:
+            skipped[name] = str(reason)
+            return None
+
+    @cache
+    def real_features() -> NDArray[np.float32]:
+        return _required(network, "judge or other network of features").features(real)
+
+    def distance(some: Images) -> SetDistance:
+        reference = real_features()  # first, since this may be skipped
+        assert network is not None
+        return set_distance(reference, network.features(some))
+
+    def drawn_training() -> Images:
+        rng = np.random.default_rng(seed)
+        few = min(samples, len(known))
+        return known[np.sort(rng.choice(len(known), few, replace=False))]
+
+    def drawn_baseline() -> Images:
+        return _required(baseline, "baseline model").sample(samples, seed=seed)
+
+    result = Evaluation(
+        conditions=Conditions(
+            model=model.name,
+            model_sha256=model.sha256,
+            baseline=None if baseline is None else baseline.name,
+            data=test.name,
+            train_images=len(train),
+            test_images=len(test),
+            train_sha256=train.sha256(),
+            test_sha256=test.sha256(),
+            judge=None if judge is None else judge.report,
+            judge_sha256=None if judge is None else judge.sha256,
+            features=None if network is None else network.name,
+            samples=samples,
+            seed=seed,
+        ),
+        labels=part("labels", lambda: _against_labels(model, test)),
+        information=part("information", lambda: _information(model, latents, images)),
+        asked=part("asked", lambda: _asked_drawn(model, judge, latents, images)),
+        quality=part("quality", lambda: distance(images)),
+        floor=part("floor", lambda: distance(drawn_training())),
+        baseline=part("baseline", lambda: distance(drawn_baseline())),
+        properties=part("properties", lambda: _evidence(model, samples, seed=seed)),
+        sweeps=part(
+            "sweeps", lambda: _evidence(model, samples, seed=seed, steps=SWEEP_STEPS)
+        ),
+        leakage=part("leakage", lambda: _leakage(model, judge, samples, seed=seed)),
+        neighbours=part("neighbours", lambda: nearest_training(images, real, known)),
+        skipped=skipped,
+    )
+    if progress is not None:
+        progress(PARTS, PARTS, "done")
+    return result
+
+
+def as_drawn(images: Images) -> Images:
+    """Images (n, H, W, C) as models draw them: grey ones (n, H, W)."""
+    return images[..., 0] if images.shape[3] == 1 else images
+
+
+def set_distance(
+    real: NDArray[np.float32], features: NDArray[np.float32]
+) -> SetDistance:
+    """All distances of a set of images from real ones, by features (n, f) of each."""
+    manifold = distances.precision_recall(real, features)
+    neighbours = distances.density_coverage(real, features)
+    return SetDistance(
+        images=len(features),
+        frechet=distances.frechet_distance(real, features),
+        precision=manifold.precision,
+        recall=manifold.recall,
+        density=neighbours.density,
+        coverage=neighbours.coverage,
+    )
+
+
+def nearest_training(generated: Images, test: Images, train: Images) -> Neighbours:
+    """Look for memorised training images among the generated ones."""
+    count = min(_NEIGHBOURS_COMPARED, len(generated), len(test))
+    known = _pixels(train)
+    which, near = distances.nearest(_pixels(generated[:count]), known)
+    _, usual = distances.nearest(_pixels(test[:count]), known)
+    closest = np.argsort(near, kind="stable")[:NEIGHBOURS_SHOWN]
+
+    def pairs(samples: NDArray[np.int64]) -> tuple[tuple[int, int], ...]:
+        return tuple((int(i), int(which[i])) for i in samples)
+
+    return Neighbours(
+        images=count,
+        median=float(np.median(near)),
+        test_median=float(np.median(usual)),
+        closer=float((near < np.quantile(usual, 0.01)).mean()),
+        first=pairs(np.arange(min(NEIGHBOURS_SHOWN, count))),
+        closest=pairs(closest),
+    )
+
+
+def _pixels(images: Images) -> NDArray[np.float32]:
+    """Rows whose Euclidean distance is the root mean square of grey levels."""
+    rows = images.reshape(len(images), -1).astype(np.float32)
+    rows /= np.float32(255 * np.sqrt(rows.shape[1]))
+    return rows
+
+
+def _against_labels(model: Model, test: ImageSet) -> LabelAgreement:
+    code = _class_code(model.spec)
+    if test.labels is None:
+        raise _Skipped(f"the test images of {test.name} have no labels")
+    read = _recognition(model, as_drawn(test.images))[code.name]
+    assert isinstance(read, Categories)
+    matching = association.match_categories(read.category, test.labels, code.size)
+    return LabelAgreement(
+        code=code.name,
+        images=len(test),
+        accuracy=matching.accuracy,
+        nmi=association.normalized_mutual_information(read.category, test.labels),
+        ari=association.adjusted_rand_index(read.category, test.labels),
+        label_of=tuple(matching.label_of.tolist()),
+        confusion=tuple(map(tuple, matching.confusion.tolist())),
+    )
+
+
+def _information(
+    model: Model, latents: Latents, images: Images
+) -> tuple[CodeInformation, ...]:
+    if not model.spec.codes:
+        raise _Skipped("the model has no codes")
+    recognition = _recognition(model, images)
+    found = []
+    for code in model.spec.codes:
+        asked = latents[:, model.spec.columns(code.name)]
+        q = recognition[code.name]
+        if isinstance(q, Categories):
+            # Rounded to zero, a probability is still above the least float.
+            floor = np.finfo(np.float32).tiny
+            log_q = np.log(np.maximum(q.probabilities, floor))
+            bound = categorical_information(log_q, asked.argmax(axis=1))
+        else:
+            assert isinstance(q, Gaussian)
+            assert not isinstance(code, CategoricalCode)
+            bound = uniform_information(
+                asked[:, 0], q.mean, low=code.low, high=code.high
+            )
+        found.append(CodeInformation(code.name, code.entropy, bound))
+    return tuple(found)
+
+
+def _asked_drawn(
+    model: Model, judge: ClassJudge | None, latents: Latents, images: Images
+) -> AskedDrawn:
+    spec = model.spec
+    code = _class_code(spec)
+    judge = _required(judge, "judge")
+    asked = latents[:, spec.columns(code.name)].argmax(axis=1)
+    seen = judge.predict(images)
+    classes = judge.report.labels
+    labels = tuple(map(code.label, range(code.size)))
+    by_name = set(labels) <= set(classes)
+    class_of = (
+        np.array([classes.index(label) for label in labels])
+        if by_name
+        else association.match_categories(
+            asked, seen, max(code.size, len(classes))
+        ).label_of
+    )
+
+    def agreement(right: NDArray[np.bool_]) -> Agreement:
+        return Agreement(
+            share=float(right.mean()),
+            by_category=tuple(
+                float(right[asked == k].mean()) if (asked == k).any() else 0.0
+                for k in range(code.size)
+            ),
+        )
+
+    prior = agreement(seen == class_of[asked])
+    if not spec.uniform:
+        return AskedDrawn(code.name, by_name, labels, prior, None, {}, {})
+    # Image i takes corner i modulo their number, whatever its category.
+    corners = np.array(list(product((0, 1), repeat=len(spec.uniform))))
+    high = corners[np.arange(len(latents)) % len(corners)].astype(bool)
+    ends = {
+        c.name: np.where(high[:, k], c.sweep_range[1], c.sweep_range[0])
+        for k, c in enumerate(spec.uniform)
+    }
+    right = judge.predict(model.draw(spec.assign(latents, ends))) == class_of[asked]
+    names = [c.name for c in spec.uniform]
+    return AskedDrawn(
+        code=code.name,
+        by_name=by_name,
+        labels=labels,
+        prior=prior,
+        ends=agreement(right),
+        at_low={n: float(right[~high[:, k]].mean()) for k, n in enumerate(names)},
+        at_high={n: float(right[high[:, k]].mean()) for k, n in enumerate(names)},
+    )
+
+
+def _evidence(
+    model: Model, samples: int, *, seed: int, steps: int | None = None
+) -> tuple[CodeEvidence, ...]:
+    _require_uniform(model.spec)
+    return tuple(
+        describe_uniform_codes(
+            model.draw, model.spec, seed=seed, count=samples, steps=steps
+        )
+    )
+
+
+def _leakage(
+    model: Model, judge: ClassJudge | None, samples: int, *, seed: int
+) -> tuple[Leakage, ...]:
+    spec = model.spec
+    _require_uniform(spec)
+    judge = _required(judge, "judge")
+    sweeps = samples // SWEEP_STEPS
+    base = spec.sample(sweeps, seed=seed)
+    found = []
+    for code in spec.uniform:
+        middle = spec.assign(base, {code.name: code.middle})
+        expected = judge.predict(model.draw(middle))[:, None]
+        for low, high in ((code.low, code.high), code.sweep_range):
+            values = code.sweep(SWEEP_STEPS, low=low, high=high)
+            drawn = model.draw(traverse(base, spec, code.name, values))
+            changed = judge.predict(drawn).reshape(sweeps, -1) != expected
+            found.append(
+                Leakage(
+                    code=code.name,
+                    low=low,
+                    high=high,
+                    sweeps=sweeps,
+                    steps=SWEEP_STEPS,
+                    images=float(changed.mean()),
+                    any_image=float(changed.any(axis=1).mean()),
+                )
+            )
+    return tuple(found)
+
+
+def _class_code(spec: LatentSpec) -> CategoricalCode:
+    if not spec.categorical:
+        raise _Skipped("the model has no categorical code")
+    return spec.categorical[0]
+
+
+def _require_uniform(spec: LatentSpec) -> None:
+    if not spec.uniform:
+        raise _Skipped("the model has no uniform code")
+
+
+def _required(given: T | None, what: str) -> T:
+    if given is None:
+        raise _Skipped(f"no {what} was given")
+    return given
+
+
+def _recognition(model: Model, images: Images) -> Recognition:
+    try:
+        return model.recognize(images)
+    except ModelError as error:  # it is missing, or damaged
+        raise _Skipped(str(error)) from error
+
+
+def _require_alike(
+    model: Model,
+    baseline: Model | None,
+    judge: ClassJudge | None,
+    test: ImageSet,
+    train: ImageSet,
+) -> None:
+    """All that must fit together, before minutes are spent.
+
+    Raises:
+        DataError: what does not.
+    """
+    channels, height, width = model.image_shape
+    shape = (height, width, channels)
+    others: list[tuple[str, tuple[int, ...]]] = [
+        ("the test images are", test.images.shape[1:]),
+        ("the training images are", train.images.shape[1:]),
+    ]
+    if judge is not None:
+        others.append(("the judge sees images of", judge.report.image_shape))
+    if baseline is not None:
+        c, h, w = baseline.image_shape
+        others.append((f"the baseline {baseline.name!r} draws images of", (h, w, c)))
+    for what, other in others:
+        if other != shape:
+            raise DataError(
+                f"model {model.name!r} draws images of {_times(shape)}, {what} "
+                f"{_times(other)} (height x width x channels)"
+            )
+    for split, found in (("test", test), ("training", train)):
+        if len(found) < FEWEST_IMAGES:
+            raise DataError(
+                f"an evaluation needs at least {FEWEST_IMAGES} {split} images, "
+                f"{found.name} has {len(found)}"
+            )
+    for code in model.spec.categorical[:1]:
+        if test.labels is not None and test.labels.max() >= code.size:
+            raise DataError(
+                f"{test.name}: label {test.labels.max()} is out of range: code "
+                f"{code.name!r} has the categories 0 to {code.size - 1}"
+            )
+
+
+def _times(shape: tuple[int, ...]) -> str:
+    return "x".join(map(str, shape))
