@@ -1,0 +1,136 @@
+"""The figures of an evaluation in a table that fits a page."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from infogan_export.evaluation.figures import Evaluation, SetDistance
+from infogan_export.evaluation.naming import CodeEvidence
+from infogan_export.evaluation.properties import PROPERTIES
+
+
+class Row(NamedTuple):
+    """A figure, what it is of, and what it is to be compared with."""
+
+    what: str
+    figure: str
+    beside: str = ""
+
+
+def summary(evaluation: Evaluation) -> list[Row]:
+    """The main figures, one a row; parts that were skipped have none."""
+    return [
+        *_labels(evaluation),
+        *_information(evaluation),
+        *_asked(evaluation),
+        *_distances(evaluation),
+        *_properties(evaluation),
+        *_leakage(evaluation),
+        *_neighbours(evaluation),
+    ]
+
+
+def named_property(evidence: CodeEvidence) -> str | None:
+    """The property that a code is called after, or would be."""
+    wanted = evidence.code if evidence.code in PROPERTIES else evidence.name
+    return wanted if wanted in PROPERTIES else None
+
+
+def _labels(evaluation: Evaluation) -> Iterator[Row]:
+    found = evaluation.labels
+    if found is None:
+        return
+    yield Row(
+        f"Q's {found.code} is the label, {found.images:,} test images",
+        f"{found.accuracy:.2%}",
+        "best matching",
+    )
+    yield Row("normalised mutual information with the labels", f"{found.nmi:.4f}")
+    yield Row("adjusted Rand index", f"{found.ari:.4f}")
+
+
+def _information(evaluation: Evaluation) -> Iterator[Row]:
+    for found in evaluation.information or ():
+        bound = found.bound
+        yield Row(
+            f"L_I of {found.code}, nats",
+            f"{bound.nats:.3f} ({bound.low:.3f} to {bound.high:.3f})",
+            f"H(c) {found.entropy:.3f}, "
+            + ("its ceiling" if bound.ceiling is not None else "no ceiling"),
+        )
+
+
+def _asked(evaluation: Evaluation) -> Iterator[Row]:
+    found = evaluation.asked
+    if found is None:
+        return
+    how = "" if found.by_name else "best matching"
+    yield Row(f"asked {found.code} = drawn", f"{found.prior.share:.2%}", how)
+    if found.ends is not None:
+        yield Row(
+            f"asked {found.code} = drawn, uniform codes at their ends",
+            f"{found.ends.share:.2%}",
+            how,
+        )
+
+
+def _distances(evaluation: Evaluation) -> Iterator[Row]:
+    model, floor = evaluation.quality, evaluation.floor
+    if model is None or floor is None:
+        return
+
+    def beside(name: str) -> str:
+        texts = [f"training images {getattr(floor, name):.3f}"]
+        if evaluation.baseline is not None:
+            other = getattr(evaluation.baseline, name)
+            texts.append(f"{evaluation.conditions.baseline} {other:.3f}")
+        return ", ".join(texts)
+
+    ratio = f" ({model.frechet / floor.frechet:.2f} times)" if floor.frechet else ""
+    yield Row(
+        "Frechet distance from the test images",
+        f"{model.frechet:.3f}{ratio}",
+        beside("frechet"),
+    )
+    for name in MANIFOLD_MEASURES:
+        yield Row(name, f"{getattr(model, name):.3f}", beside(name))
+
+
+MANIFOLD_MEASURES = [
+    name for name in SetDistance.__annotations__ if name not in ("images", "frechet")
+]
+
+
+def _properties(evaluation: Evaluation) -> Iterator[Row]:
+    pairs = zip(evaluation.properties or (), evaluation.sweeps or (), strict=True)
+    for varying, fixed in pairs:
+        name = named_property(varying)
+        if name is None:
+            yield Row(f"rank correlation of {varying.code}", "none fits")
+            continue
+        yield Row(
+            f"rank correlation of {varying.code} with {name}",
+            f"{varying.correlations[name]:.3f}",
+            f"all else held fixed {fixed.correlations[name]:.3f}",
+        )
+
+
+def _leakage(evaluation: Evaluation) -> Iterator[Row]:
+    for found in evaluation.leakage or ():
+        yield Row(
+            f"class changed by {found.code} in {found.low:g}..{found.high:g}",
+            f"{found.images:.2%}",
+            f"in {found.any_image:.2%} of the sweeps",
+        )
+
+
+def _neighbours(evaluation: Evaluation) -> Iterator[Row]:
+    found = evaluation.neighbours
+    if found is None:
+        return
+    yield Row(
+        "closer to a training image than 99% of test images",
+        f"{found.closer:.1%}",
+        "1% where nothing is copied",
+    )
