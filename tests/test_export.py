@@ -1,0 +1,173 @@
+"""Laws of the export: the files say and draw what the trained networks do."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch")
+onnx = pytest.importorskip("onnx")
+
+from infogan_export import load  # noqa: E402
+from infogan_export.datasets import ImageSet  # noqa: E402
+from infogan_export.errors import ExportError  # noqa: E402
+from infogan_export.export import exporter, figures  # noqa: E402
+from infogan_export.export.exporter import (  # noqa: E402
+    ExportOptions,
+    export_checkpoint,
+)
+from infogan_export.export.inference import averaged_networks  # noqa: E402
+from infogan_export.export.relabel import Meaning, relabel  # noqa: E402
+from infogan_export.latent import (  # noqa: E402
+    CategoricalCode,
+    LatentSpec,
+    Noise,
+    UniformCode,
+)
+from infogan_export.training.checkpoint import Checkpoint  # noqa: E402
+from infogan_export.training.config import TrainingConfig  # noqa: E402
+from infogan_export.training.engine import build_fabric  # noqa: E402
+from infogan_export.training.loop import train  # noqa: E402
+from infogan_export.training.networks import Architecture  # noqa: E402
+
+SPEC = LatentSpec(
+    Noise(4, "normal"),
+    (CategoricalCode("cat1", 3), UniformCode("cont1"), UniformCode("cont2", 0, 5)),
+)
+CONFIG = TrainingConfig(
+    SPEC,
+    Architecture(widths=(8, 16), dense=64, recognition=16),
+    steps=6,
+    batch_size=8,
+    ema_decay=0.5,
+)
+
+
+@pytest.fixture(scope="module")
+def images() -> ImageSet:
+    rng = np.random.default_rng(0)
+    pixels = rng.integers(0, 256, (24, 12, 8, 3), dtype=np.uint8)
+    return ImageSet(pixels, rng.integers(0, 3, 24), "noise", "public domain")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def few_samples() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(figures, "SAMPLES", 200)
+        yield
+
+
+@pytest.fixture(scope="module")
+def checkpoint(
+    images: ImageSet, tmp_path_factory: pytest.TempPathFactory
+) -> Checkpoint:
+    fabric = build_fabric(accelerator="cpu", precision="32-true")
+    return train(CONFIG, images, tmp_path_factory.mktemp("run"), fabric=fabric)
+
+
+@pytest.mark.parametrize(
+    ("storage", "limit"), [("float32", 1e-4), ("float16", 0.5 / 255)]
+)
+def test_exported_files_agree_with_torch_alone_and_in_batches(
+    checkpoint: Checkpoint, tmp_path: Path, storage: str, limit: float
+) -> None:
+    options = ExportOptions("toy", storage=storage)  # type: ignore[arg-type]
+    export_checkpoint(checkpoint, tmp_path, options)
+    assert sorted(p.name for p in tmp_path.iterdir()) == [
+        "generator.onnx",
+        "recognition.onnx",
+    ]
+    model = load(tmp_path)
+    G, D = averaged_networks(checkpoint)
+    for count in (1, 64):
+        latents = SPEC.sample(count, seed=3)
+        with torch.no_grad():
+            expected = G(torch.from_numpy(latents))
+            logit, statistics = D(expected)
+        drawn = model.draw(latents, dtype="float32")
+        assert np.abs(drawn - expected.permute(0, 2, 3, 1).numpy()).max() <= limit
+        read = model.recognize(expected.permute(0, 2, 3, 1).numpy())
+        probabilities = torch.softmax(statistics[:, :3], dim=1).numpy()
+        assert np.abs(read["cat1"].probabilities - probabilities).max() <= limit
+        assert np.abs(read["cont2"].mean - statistics[:, 4].numpy()).max() <= 1e-2
+        assert np.abs(read.logit - logit.numpy()).max() <= 1e-2
+
+
+def test_metadata_says_how_the_model_was_made(
+    checkpoint: Checkpoint, images: ImageSet, tmp_path: Path
+) -> None:
+    exported = export_checkpoint(
+        checkpoint, tmp_path, ExportOptions("toy", description="a toy"), test=images
+    )
+    about = load(tmp_path).metadata
+    assert about.to_json() == exported.metadata.to_json()
+    assert about.training["seed"] == CONFIG.seed
+    assert about.training["step"] == CONFIG.steps
+    assert about.training["images_seen"] == CONFIG.steps * CONFIG.batch_size
+    assert about.data["sha256"] == images.sha256()
+    assert about.data["licence"] == "public domain"
+    assert {"recognition_accuracy", "information/cat1"} <= set(about.metrics)
+    assert about.export["difference"] <= 0.5 / 255
+
+
+def test_relabelling_changes_names_but_no_image_and_no_reading(
+    checkpoint: Checkpoint,
+) -> None:
+    order = [2, 0, 1]
+    before, after = averaged_networks(checkpoint), averaged_networks(checkpoint)
+    codes = (CategoricalCode("digit", 3), UniformCode("slant"), SPEC.codes[2])
+    meaning = Meaning(codes, {"digit": order}, frozenset({"slant"}))
+    spec = relabel(*after, SPEC, meaning)
+    old = SPEC.sample(5, seed=1)
+    new = old.copy()
+    digit, slant = spec.columns("digit"), spec.columns("slant")
+    new[:, digit] = old[:, digit][:, order]
+    new[:, slant] *= -1
+    with torch.no_grad():
+        image = before[0](torch.from_numpy(old))
+        torch.testing.assert_close(after[0](torch.from_numpy(new)), image)
+        was, now = before[1](image)[1], after[1](image)[1]
+    torch.testing.assert_close(now[:, :3], was[:, order])
+    torch.testing.assert_close(now[:, 3], -was[:, 3])
+    torch.testing.assert_close(now[:, 4], was[:, 4])
+
+
+def test_a_sign_turns_only_in_a_symmetric_prior(checkpoint: Checkpoint) -> None:
+    networks = averaged_networks(checkpoint)
+    with pytest.raises(ExportError, match="from 0 to 5"):
+        relabel(*networks, SPEC, Meaning(SPEC.codes, turned=frozenset({"cont2"})))
+
+
+def test_a_graph_that_disagrees_is_refused_and_nothing_is_written(
+    checkpoint: Checkpoint, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wrong = replace(
+        checkpoint,
+        generator_ema={k: v.clone() for k, v in checkpoint.generator_ema.items()},
+    )
+    folding = exporter.GeneratorGraph
+
+    def forgetful(G: object) -> object:
+        graph = folding(G)  # type: ignore[arg-type]
+        torch.nn.init.zeros_(graph.upsample[-2].bias)
+        torch.nn.init.ones_(graph.upsample[-2].weight)
+        return graph
+
+    monkeypatch.setattr(exporter, "GeneratorGraph", forgetful)
+    with pytest.raises(ExportError, match="generator differs from torch"):
+        export_checkpoint(wrong, tmp_path, ExportOptions("toy"))
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_same_checkpoint_makes_the_same_bytes(
+    checkpoint: Checkpoint, tmp_path: Path
+) -> None:
+    made = []
+    for folder in (tmp_path / "a", tmp_path / "b"):
+        export_checkpoint(checkpoint, folder, ExportOptions("toy"))
+        made.append((folder / "generator.onnx").read_bytes())
+    assert made[0] == made[1]
