@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import cache
+from importlib.util import find_spec
 from itertools import product
 from typing import Protocol, TypeVar
 
@@ -15,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from infogan_export.datasets import ImageSet
-from infogan_export.errors import DataError, ModelError, UsageError
+from infogan_export.errors import DataError, MissingExtraError, ModelError, UsageError
 from infogan_export.evaluation import association, distances
 from infogan_export.evaluation.figures import (
     Agreement,
@@ -104,10 +105,12 @@ def evaluate(
         progress: called with (parts done, parts in all, the part that begins).
 
     Raises:
+        MissingExtraError: scipy or scikit-learn is not installed.
         UsageError: too few samples.
         DataError: images of another size than the model's, too few of them, or
             labels beyond the code's categories.
     """
+    require_extra("scipy", "sklearn")
     _require_alike(model, baseline, judge, test, train)
     spec = model.spec
     fewest = max([FEWEST_SAMPLES, *(SWEEP_STEPS * c.size for c in spec.categorical)])
@@ -181,6 +184,16 @@ def evaluate(
     if progress is not None:
         progress(PARTS, PARTS, "done")
     return result
+
+
+def require_extra(*modules: str) -> None:
+    """See to it, before minutes are spent, that modules can be imported.
+
+    Raises:
+        MissingExtraError: one of them is not installed.
+    """
+    if any(find_spec(module) is None for module in modules):
+        raise MissingExtraError("evaluating a model", "evaluate")
 
 
 def as_drawn(images: Images) -> Images:

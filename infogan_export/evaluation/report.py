@@ -35,6 +35,7 @@ table { border-collapse: collapse; font-size: .88rem; width: 100%;
   border-top: 2px solid; border-bottom: 2px solid; }
 th, td { padding: .22rem .5rem; text-align: right; vertical-align: baseline; }
 th:first-child, td:first-child, .text { text-align: left; }
+td:not(:first-child):not(.text) { white-space: nowrap; }
 thead th { border-bottom: 1px solid; }
 tbody tr + tr { border-top: 1px solid #e4e4e4; }
 img { max-width: 100%; height: auto; display: block; margin: 0 auto; }

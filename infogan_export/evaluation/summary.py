@@ -42,11 +42,11 @@ def _labels(evaluation: Evaluation) -> Iterator[Row]:
     if found is None:
         return
     yield Row(
-        f"Q's {found.code} is the label, {found.images:,} test images",
+        f"Q's {found.code} = label, {found.images:,} images",
         f"{found.accuracy:.2%}",
         "best matching",
     )
-    yield Row("normalised mutual information with the labels", f"{found.nmi:.4f}")
+    yield Row("normalised mutual information", f"{found.nmi:.4f}")
     yield Row("adjusted Rand index", f"{found.ari:.4f}")
 
 
@@ -69,7 +69,7 @@ def _asked(evaluation: Evaluation) -> Iterator[Row]:
     yield Row(f"asked {found.code} = drawn", f"{found.prior.share:.2%}", how)
     if found.ends is not None:
         yield Row(
-            f"asked {found.code} = drawn, uniform codes at their ends",
+            "the same, uniform codes at ends",
             f"{found.ends.share:.2%}",
             how,
         )
@@ -89,7 +89,7 @@ def _distances(evaluation: Evaluation) -> Iterator[Row]:
 
     ratio = f" ({model.frechet / floor.frechet:.2f} times)" if floor.frechet else ""
     yield Row(
-        "Frechet distance from the test images",
+        "Frechet distance",
         f"{model.frechet:.3f}{ratio}",
         beside("frechet"),
     )
@@ -107,10 +107,11 @@ def _properties(evaluation: Evaluation) -> Iterator[Row]:
     for varying, fixed in pairs:
         name = named_property(varying)
         if name is None:
-            yield Row(f"rank correlation of {varying.code}", "none fits")
+            yield Row(f"{varying.code}, rank correlation", "none fits")
             continue
+        what = "" if name == varying.code else f" with {name}"
         yield Row(
-            f"rank correlation of {varying.code} with {name}",
+            f"{varying.code}, rank correlation{what}",
             f"{varying.correlations[name]:.3f}",
             f"all else held fixed {fixed.correlations[name]:.3f}",
         )
@@ -119,9 +120,9 @@ def _properties(evaluation: Evaluation) -> Iterator[Row]:
 def _leakage(evaluation: Evaluation) -> Iterator[Row]:
     for found in evaluation.leakage or ():
         yield Row(
-            f"class changed by {found.code} in {found.low:g}..{found.high:g}",
+            f"{found.code} {found.low:g}..{found.high:g} changes the class",
             f"{found.images:.2%}",
-            f"in {found.any_image:.2%} of the sweeps",
+            f"{found.any_image:.2%} of the sweeps have a change",
         )
 
 
@@ -130,7 +131,7 @@ def _neighbours(evaluation: Evaluation) -> Iterator[Row]:
     if found is None:
         return
     yield Row(
-        "closer to a training image than 99% of test images",
+        "closer than 99% of test images",
         f"{found.closer:.1%}",
-        "1% where nothing is copied",
+        "to a training image; by chance 1%",
     )
