@@ -5,11 +5,21 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Sequence
+from typing import Annotated
 
 import typer
 
 from infogan_export.errors import InfoganError, UsageError
 
+from .check import check
+from .export import export
+from .gif import gif
+from .grid import grid
+from .info import info
+from .models import models
+from .options import join_ranges
+from .recognize import recognize
+from .sample import sample
 from .train import train
 
 USAGE, FAILURE, INTERRUPTED = 2, 1, 130
@@ -22,15 +32,33 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (train,):
+for command in (grid, gif, sample, models, info, check, recognize, train, export):
     app.command(no_args_is_help=False)(command)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version
+
+        print(f"infogan-gen {version('infogan-export')}")
+        raise typer.Exit
 
 
 @app.callback()
 def root(
-    debug: bool = typer.Option(
-        False, "--debug", help="On failure, show the traceback as well."
-    ),
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version",
+            help="Print the version.",
+            callback=_print_version,
+            is_eager=True,
+        ),
+    ] = False,
+    debug: Annotated[
+        bool,
+        typer.Option("--debug", help="On failure, show the traceback; anywhere."),
+    ] = False,
 ) -> None:
     """Draw with pretrained InfoGAN generators: every latent code is a knob."""
 
@@ -39,7 +67,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Run a command and leave with its exit code: 0, 1 for failure, 2 for usage."""
     arguments = list(sys.argv[1:] if argv is None else argv)
     debug = "--debug" in arguments
-    arguments = [argument for argument in arguments if argument != "--debug"]
+    arguments = join_ranges(a for a in arguments if a != "--debug")
     try:
         result = app(arguments, prog_name="infogan-gen", standalone_mode=False)
         sys.stdout.flush()

@@ -1,0 +1,131 @@
+"""``infogan-gen gif``."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from infogan_export.errors import UsageError
+
+from .options import (
+    DRAWN,
+    OUTPUT,
+    PICTURE,
+    ModelName,
+    Padding,
+    Ranges,
+    Scale,
+    Seed,
+    Settings,
+    Show,
+    Vary,
+    parse_ranges,
+    parse_settings,
+)
+from .output import chosen_output, play, save
+
+
+def gif(
+    model: ModelName = "mnist",
+    vary: Vary = None,
+    walk: Annotated[
+        bool,
+        typer.Option(
+            "--walk",
+            help="Walk through latent space instead of varying codes.",
+            rich_help_panel=DRAWN,
+        ),
+    ] = False,
+    stops: Annotated[
+        int | None,
+        typer.Option(
+            help="Draws that a walk goes through.",
+            show_default="5",
+            rich_help_panel=DRAWN,
+        ),
+    ] = None,
+    ranges: Ranges = None,
+    settings: Settings = None,
+    rows: Annotated[
+        int, typer.Option(help="Rows of samples in a frame.", rich_help_panel=DRAWN)
+    ] = 3,
+    columns: Annotated[
+        int, typer.Option(help="Columns of samples in a frame.", rich_help_panel=DRAWN)
+    ] = 3,
+    seed: Seed = 0,
+    loop: Annotated[
+        str,
+        typer.Option(
+            help="`seamless` ends where it began, `ping-pong` runs there and back.",
+            metavar="seamless|ping-pong",
+            rich_help_panel=PICTURE,
+        ),
+    ] = "seamless",
+    fps: Annotated[
+        float, typer.Option(help="Frames per second.", rich_help_panel=PICTURE)
+    ] = 20,
+    seconds: Annotated[
+        float,
+        typer.Option(help="Length of the whole loop.", rich_help_panel=PICTURE),
+    ] = 4,
+    scale: Scale = None,
+    padding: Padding = 2,
+    labels: Annotated[
+        bool,
+        typer.Option(
+            "--labels",
+            help="Write the moving code and its value below.",
+            rich_help_panel=PICTURE,
+        ),
+    ] = False,
+    output: Annotated[
+        str | None,
+        typer.Option(
+            "--output",
+            "-o",
+            help="File to write: .gif, .webp, .apng or .mp4; - is stdout, a GIF.",
+            show_default="traversal.gif, or walk.gif",
+            metavar="FILE",
+            rich_help_panel=OUTPUT,
+        ),
+    ] = None,
+    show: Show = False,
+) -> None:
+    """Animate a grid of samples: codes that move in turn, or a walk.
+
+    Example: infogan-gen gif --vary digit --vary slant --seconds 8 -o digits.gif
+    """
+    from infogan_export.animations import Film, traversal_animation, walk_animation
+    from infogan_export.render.files import ANIMATION_ENDINGS
+    from infogan_export.runtime import load
+
+    default = "walk.gif" if walk else "traversal.gif"
+    target = chosen_output(output, default, show=show, endings=ANIMATION_ENDINGS)
+    codes, varied = parse_settings(settings), parse_ranges(ranges)
+    film = Film(rows, columns, loop, fps, seconds, scale, padding)
+    if walk:
+        if vary or varied or labels:
+            raise UsageError("--walk moves all codes: no --vary, --range or --labels")
+        animation = walk_animation(
+            load(model),
+            stops=5 if stops is None else stops,
+            codes=codes,
+            seed=seed,
+            film=film,
+        )
+    else:
+        if stops is not None:
+            raise UsageError("--stops are those of a walk; add --walk")
+        animation = traversal_animation(
+            load(model),
+            vary or (),
+            ranges=varied,
+            codes=codes,
+            seed=seed,
+            labels=labels,
+            film=film,
+        )
+    if show:
+        play(animation.frames, fps=fps)
+    save(animation.save, target, animation.summary)

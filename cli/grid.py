@@ -1,0 +1,95 @@
+"""``infogan-gen grid``."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from .options import (
+    DRAWN,
+    OUTPUT,
+    PICTURE,
+    ModelName,
+    Padding,
+    Ranges,
+    Scale,
+    Seed,
+    Settings,
+    Show,
+    Vary,
+    parse_ranges,
+    parse_settings,
+)
+from .output import chosen_output, save, show_picture
+
+
+def grid(
+    model: ModelName = "mnist",
+    vary: Vary = None,
+    ranges: Ranges = None,
+    steps: Annotated[
+        list[int] | None,
+        typer.Option(
+            help="Values in a sweep; once, or once for each code.",
+            show_default="11, or all categories",
+            rich_help_panel=DRAWN,
+        ),
+    ] = None,
+    settings: Settings = None,
+    rows: Annotated[
+        int | None,
+        typer.Option(
+            help="Rows, each with other noise, when one code varies.",
+            show_default="10",
+            rich_help_panel=DRAWN,
+        ),
+    ] = None,
+    seed: Seed = 0,
+    scale: Scale = None,
+    padding: Padding = 2,
+    labels: Annotated[
+        bool,
+        typer.Option(
+            "--labels", help="Write the values along the axes.", rich_help_panel=PICTURE
+        ),
+    ] = False,
+    output: Annotated[
+        str | None,
+        typer.Option(
+            "--output",
+            "-o",
+            help="File to write: .png, .jpg or .webp; - is stdout.",
+            show_default="grid.png",
+            metavar="FILE",
+            rich_help_panel=OUTPUT,
+        ),
+    ] = None,
+    show: Show = False,
+) -> None:
+    """Draw a sheet: columns sweep a code, rows are other draws of all else.
+
+    With two codes to vary, the first goes down and the second across.
+
+    Example: infogan-gen grid --vary digit --vary slant --labels -o grid.png
+    """
+    from infogan_export.pictures import grid_sheet
+    from infogan_export.render.files import IMAGE_ENDINGS
+    from infogan_export.runtime import load
+
+    target = chosen_output(output, "grid.png", show=show, endings=IMAGE_ENDINGS)
+    sheet = grid_sheet(
+        load(model),
+        vary or (),
+        ranges=parse_ranges(ranges),
+        steps=steps or (),
+        codes=parse_settings(settings),
+        rows=rows,
+        seed=seed,
+        scale=scale,
+        padding=padding,
+        labels=labels,
+    )
+    if show:
+        show_picture(sheet.image)
+    save(sheet.save, target, sheet.summary)

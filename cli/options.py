@@ -1,0 +1,145 @@
+"""Options that several commands share, and the words in them that need reading."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Annotated
+
+import typer
+
+from infogan_export.errors import UsageError
+
+DRAWN, PICTURE, OUTPUT = "What is drawn", "How it looks", "Where it goes"
+
+ModelName = Annotated[
+    str,
+    typer.Option(
+        "--model",
+        "-m",
+        help="Model: a name that `models` lists, or the path of a generator's .onnx.",
+        metavar="NAME|PATH",
+        rich_help_panel=DRAWN,
+    ),
+]
+Vary = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--vary",
+        "-v",
+        help="Code to vary, by name or as `cat`, `cont1`, `cont2`; may be repeated.",
+        metavar="CODE",
+        rich_help_panel=DRAWN,
+    ),
+]
+Ranges = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--range",
+        help="First and last value of the varied code; once, or once for each code.",
+        metavar="LOW HIGH",
+        rich_help_panel=DRAWN,
+    ),
+]
+Settings = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set",
+        "-s",
+        help="Hold a code at a number, a label, or a mixture's weights W,W,...; "
+        "may be repeated.",
+        metavar="CODE=VALUE",
+        rich_help_panel=DRAWN,
+    ),
+]
+Seed = Annotated[
+    int,
+    typer.Option(
+        help="Seed of all that is drawn; the same seed gives the same bytes.",
+        rich_help_panel=DRAWN,
+    ),
+]
+Scale = Annotated[
+    int | None,
+    typer.Option(
+        help="Whole factor of enlargement.",
+        show_default="fits a screen",
+        rich_help_panel=PICTURE,
+    ),
+]
+Padding = Annotated[
+    int,
+    typer.Option(
+        help="Pixels of background around each image.", rich_help_panel=PICTURE
+    ),
+]
+Show = Annotated[
+    bool,
+    typer.Option(
+        "--show",
+        help="Draw in the terminal; a file is written only if -o names one.",
+        rich_help_panel=OUTPUT,
+    ),
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
+
+
+def parse_settings(settings: Sequence[str] | None) -> dict[str, str | list[float]]:
+    """``["digit=7", "shape=0.5,0.5"]`` as values by code name.
+
+    Numbers stay text: the code itself reads them, since only it knows its labels.
+
+    Raises:
+        UsageError: not CODE=VALUE, weights that are no numbers, or a code set twice.
+    """
+    values: dict[str, str | list[float]] = {}
+    for setting in settings or ():
+        name, equals, value = setting.partition("=")
+        if not (name and equals and value):
+            raise UsageError(
+                f"--set is CODE=VALUE, for instance cat=3, got {setting!r}"
+            )
+        if name in values:
+            raise UsageError(f"--set gives {name!r} twice")
+        try:
+            weights = [float(part) for part in value.split(",")]
+        except ValueError:
+            weights = []
+        values[name] = weights if len(weights) > 1 else value
+    return values
+
+
+def parse_ranges(ranges: Sequence[str] | None) -> list[tuple[float, float]]:
+    """``["-2:2"]`` as pairs.
+
+    Raises:
+        UsageError: not two numbers.
+    """
+    pairs = []
+    for text in ranges or ():
+        low, _, high = text.partition(":")
+        try:
+            pairs.append((float(low), float(high)))
+        except ValueError:
+            raise UsageError(
+                f"--range is two numbers, LOW HIGH, for instance -2 2, "
+                f"got {text.replace(':', ' ').strip()!r}"
+            ) from None
+    return pairs
+
+
+def join_ranges(arguments: Iterable[str]) -> list[str]:
+    """``--range LOW HIGH`` as ``--range LOW:HIGH``.
+
+    Typer has options of two values and options that repeat, but none that are both.
+    """
+    joined: list[str] = []
+    rest = list(arguments)
+    while rest:
+        word = rest.pop(0)
+        if word == "--range" and rest and ":" not in rest[0]:
+            low = rest.pop(0)
+            high = rest.pop(0) if rest else ""
+            joined += [word, f"{low}:{high}"]
+        else:
+            joined.append(word)
+    return joined

@@ -1,0 +1,102 @@
+"""``infogan-gen sample``."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from infogan_export.errors import UsageError
+
+from .options import (
+    DRAWN,
+    OUTPUT,
+    PICTURE,
+    ModelName,
+    Padding,
+    Scale,
+    Seed,
+    Settings,
+    Show,
+    parse_settings,
+)
+from .output import STDOUT, chosen_output, progress, save, show_picture
+
+
+def sample(
+    model: ModelName = "mnist",
+    count: Annotated[
+        int, typer.Option("--count", "-n", help="Images.", rich_help_panel=DRAWN)
+    ] = 64,
+    settings: Settings = None,
+    seed: Seed = 0,
+    start: Annotated[
+        int,
+        typer.Option(
+            help="Index of the first image; image i of a seed is always the same.",
+            rich_help_panel=DRAWN,
+        ),
+    ] = 0,
+    columns: Annotated[
+        int | None,
+        typer.Option(
+            help="Images in a row of the sheet.",
+            show_default="a square",
+            rich_help_panel=PICTURE,
+        ),
+    ] = None,
+    scale: Scale = None,
+    padding: Padding = 2,
+    output: Annotated[
+        str | None,
+        typer.Option(
+            "--output",
+            "-o",
+            help="A sheet (.png, .jpg, .webp; - is stdout), a FOLDER/ of PNGs, .npz "
+            "with images and latents, or .npy, a stream of any length.",
+            show_default="sample.png",
+            metavar="FILE",
+            rich_help_panel=OUTPUT,
+        ),
+    ] = None,
+    show: Show = False,
+) -> None:
+    """Draw samples: on one sheet, as files in a folder, or as an array.
+
+    Example: infogan-gen sample --count 100000 --set digit=7 -o sevens.npy
+    """
+    from infogan_export.pictures import sample_sheet
+    from infogan_export.runtime import load
+    from infogan_export.sample_files import ENDINGS, stream_writer
+
+    codes = parse_settings(settings)
+    write = None if output in (None, STDOUT) else stream_writer(str(output))
+    if write is not None:
+        if show or columns or scale:
+            raise UsageError("--show, --columns and --scale are for a sheet (.png)")
+        with progress(count, str(output)) as advance:
+            write(
+                load(model),
+                str(output),
+                count,
+                codes=codes,
+                seed=seed,
+                start=start,
+                on_progress=advance,
+            )
+        print(f"{output}: {count:,} images")
+        return
+    target = chosen_output(output, "sample.png", show=show, endings=ENDINGS)
+    sheet = sample_sheet(
+        load(model),
+        count,
+        codes=codes,
+        seed=seed,
+        start=start,
+        columns=columns,
+        scale=scale,
+        padding=padding,
+    )
+    if show:
+        show_picture(sheet.image)
+    save(sheet.save, target, sheet.summary)

@@ -1,0 +1,170 @@
+"""What commands print: tables of plain values, as wide as the terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from rich import box
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from infogan_export.limits import readable
+
+if TYPE_CHECKING:
+    from infogan_export.checks import Check
+
+
+def print_models(rows: Sequence[Mapping[str, Any]]) -> None:
+    """A line for each model."""
+    table = _table("model", "image", "codes", "")
+    for row in rows:
+        if "problem" in row:
+            about = f"[red]{_text(row['problem'])}[/]"
+            table.add_row(f"[bold]{_text(row['name'])}[/]", "", "", about)
+            continue
+        table.add_row(
+            f"[bold]{_text(row['name'])}[/]",
+            _shape(row["image_shape"]),
+            _text(", ".join(row["codes"])),
+            _text(row["description"]),
+        )
+    _print(table if rows else "no models are installed")
+
+
+def print_model(card: Mapping[str, Any]) -> None:
+    """A model's card: codes, figures, files."""
+    _print(
+        f"[bold]{_text(card['name'])}[/]  {_shape(card['image_shape'])}, "
+        f"{card['origin']}\n{_text(card['description'])}"
+    )
+    table = _table("code", "values", "sweep", "")
+    for code in card["codes"]:
+        table.add_row(
+            f"[bold]{_text(code['name'])}[/]",
+            *_values(code),
+            _text(code["description"]),
+        )
+    noise = card["noise"]
+    table.add_row("noise", f"{noise['size']} x {noise['distribution']}", "", "")
+    _print(table)
+    for section in ("metrics", "training", "data", "export"):
+        if card[section]:
+            _print_section(section, _flat(card[section]))
+    _print("[bold]files[/]")
+    for each in card["files"]:
+        _print(f"[cyan]{_text(each['name'])}[/]  {readable(each['bytes'])}")
+        _print(f"  [dim]{each['sha256']}[/]")
+
+
+def print_file(card: Mapping[str, Any]) -> None:
+    """How a file was made, and the command that makes it again."""
+    latents = card["latents"]
+    shown = {
+        "model": _text(card["model"]),
+        "SHA-256": _text(card["sha256"]),
+        "seed": _text(card["seed"]),
+        **_flat(card["options"]),
+        "latents": "given by the seed and the options"
+        if latents is None
+        else f"{len(latents)} x {len(latents[0])}, shown by --json",
+    }
+    _print_section(str(card["command"]), shown)
+    _print("[bold]made again by[/]")
+    print(_plain(card["command_line"]))  # on one line, to be copied
+    if card["note"]:
+        _print(f"[yellow]{_text(card['note'])}[/]")
+
+
+def print_readings(rows: Sequence[Mapping[str, Any]]) -> None:
+    """A line for each image: what Q reads, and D's logit."""
+    codes = [name for name in rows[0] if name not in ("image", "logit")]
+    table = _table("image", *codes, "D's logit")
+    for row in rows:
+        readings = [_reading(row[code]) for code in codes]
+        table.add_row(_text(row["image"]), *readings, f"{row['logit']:+.2f}")
+    _print(table)
+
+
+def print_check(check: Check) -> None:
+    """A line for a model."""
+    name = f"[bold]{_text(check.name)}[/]"
+    if check.problem:
+        _print(f"[red]failed[/]  {name}  {_text(check.problem)}", wrap=False)
+        return
+    digests = ", ".join(f"{k} {v[:8]}" for k, v in check.sha256.items())
+    golden = {None: "no golden image", 0: "golden image equal"}.get(
+        check.difference, f"golden image within {check.difference} grey level"
+    )
+    _print(f"[green]ok[/]  {name}  {_text(digests)}, {golden}", wrap=False)
+
+
+def _reading(reading: Mapping[str, Any]) -> str:
+    if "label" in reading:
+        return f"[bold]{_text(reading['label'])}[/] {reading['probability']:.1%}"
+    return f"{reading['mean']:+.2f} ± {reading['deviation']:.2f}"
+
+
+def _values(code: Mapping[str, Any]) -> tuple[str, str]:
+    """A code's values and its default sweep."""
+    if code["kind"] == "categorical":
+        named = ", ".join(map(_text, code["labels"]))
+        return named or f"0 to {code['size'] - 1}", "all"
+    low, high = code["low"], code["high"]
+    middle = (low + high) / 2
+    first, last = code["sweep_low"], code["sweep_high"]
+    first = 2 * low - middle if first is None else first
+    last = 2 * high - middle if last is None else last
+    return f"{low:g} to {high:g}", f"{first:g} to {last:g}"
+
+
+def _print_section(title: str, rows: Mapping[str, str]) -> None:
+    grid = Table.grid(padding=(0, 2))
+    grid.add_column(style="cyan", no_wrap=True)
+    grid.add_column(overflow="fold")
+    for name, value in rows.items():
+        grid.add_row(_text(name), value)
+    _print(f"[bold]{_text(title)}[/]")
+    _print(grid)
+    _print("")
+
+
+def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
+    """Nested values as lines of a section."""
+    lines: dict[str, str] = {}
+    for name, value in values.items():
+        if isinstance(value, Mapping):
+            lines |= _flat(value, f"{prefix}{name}.")
+        elif isinstance(value, float):
+            lines[prefix + name] = f"{value:.6g}"
+        elif isinstance(value, list):
+            lines[prefix + name] = _text(", ".join(map(str, value)))
+        else:
+            lines[prefix + name] = _text(value)
+    return lines
+
+
+def _shape(shape: Sequence[int]) -> str:
+    channels, height, width = shape
+    return f"{width} x {height} {'grey' if channels == 1 else 'colour'}"
+
+
+def _table(*columns: str) -> Table:
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, header_style="cyan")
+    for column in columns:
+        table.add_column(column, overflow="fold")
+    return table
+
+
+def _text(value: object) -> str:
+    """Text from a file, without what could steer rich or the terminal."""
+    return escape(_plain(value))
+
+
+def _plain(value: object) -> str:
+    return "".join(c if c.isprintable() else "�" for c in str(value))
+
+
+def _print(what: object, *, wrap: bool = True) -> None:
+    Console(highlight=False).print(what, soft_wrap=not wrap)
