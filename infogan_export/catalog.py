@@ -70,7 +70,13 @@ def find(model: str | os.PathLike[str]) -> ModelFiles:
         UsageError: there is none; the message lists the names there are.
         ModelError: the embedded manifest is damaged or a file is missing.
     """
-    name = os.fspath(model)
+    try:
+        return _find(os.fspath(model))
+    except OSError as error:  # a folder that may not be entered, a name too long
+        raise UsageError(f"no model {str(model)[:80]!r}: {error.strerror}") from None
+
+
+def _find(name: str) -> ModelFiles:
     if name in _manifest():
         return _embedded(name)
     own = _own_folder()
@@ -138,7 +144,7 @@ def _manifest() -> dict[str, Any]:
     path = _pretrained() / "manifest.json"
     try:
         content: dict[str, Any] = json.loads(path.read_text("utf-8"))["models"]
-    except (OSError, ValueError, KeyError) as error:
+    except (OSError, ValueError, KeyError, TypeError) as error:
         raise ModelError(
             f"{path} is not readable ({type(error).__name__}); reinstall infogan-export"
         ) from None

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 from numpy.typing import NDArray
 
 from infogan_export.errors import ModelError, ProviderError, UsageError
+from infogan_export.external_data import has_external_data
+from infogan_export.latent import CategoricalCode
 from infogan_export.metadata import KEY, ModelMetadata, Role
 from infogan_export.threads import usable_cpus
 
@@ -44,9 +46,29 @@ class Graph:
     sha256: str
 
     def run(self, inputs: dict[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
-        """Inputs to outputs, both by name."""
+        """Inputs to outputs, both by name.
+
+        Raises:
+            ModelError: onnxruntime failed, or made arrays of other shapes than the
+                metadata promises: a damaged file.
+        """
         names = [output.name for output in self.session.get_outputs()]
-        return dict(zip(names, self.session.run(names, inputs), strict=True))
+        try:
+            arrays = self.session.run(names, inputs)
+        except Exception as error:  # onnxruntime's own classes share no base
+            raise ModelError(
+                f"the {self.metadata.role} of {self.metadata.name!r} failed: "
+                f"{_first_line(error)}"
+            ) from error
+        outputs = dict(zip(names, arrays, strict=True))
+        batch = len(next(iter(inputs.values())))
+        for name, shape in _interface(self.metadata)[1].items():
+            if outputs[name].shape != (batch, *shape):
+                raise ModelError(
+                    f"the {self.metadata.role} of {self.metadata.name!r} is damaged: "
+                    f"{name!r} came out as {outputs[name].shape}"
+                )
+        return outputs
 
 
 def open_graph(
@@ -77,17 +99,33 @@ def open_graph(
             f"{sha256[:12]}...; reinstall it"
         )
     providers = _providers(options.providers)
+    session_options = _session_options(options)
     try:
-        # From memory: what was verified is what runs, and a graph that keeps its
-        # weights in other files cannot reach them.
+        external = has_external_data(content)
+    except ValueError as error:
+        raise ModelError(f"{path} is not an ONNX model: {error}") from None
+    if external:
+        raise ModelError(
+            f"{path} keeps weights in other files; a model is one file, export it "
+            f"with infogan-gen export"
+        )
+    try:
+        # From memory: what was verified is what runs.  And without onnxruntime's
+        # fallback, which prints, and runs on other providers than were asked for.
         session = onnxruntime.InferenceSession(
-            content, _session_options(options), providers=providers
+            content, session_options, providers=providers, enable_fallback=0
         )
     except Exception as error:  # onnxruntime's own classes share no base
         raise ModelError(
             f"{path} is not an ONNX model that onnxruntime "
             f"{onnxruntime.__version__} can load: {_first_line(error)}"
         ) from None
+    idle = set(providers) - set(session.get_providers())
+    if idle:
+        raise ProviderError(
+            f"onnxruntime could not start {sorted(idle)[0]!r}, only "
+            f"{', '.join(session.get_providers())}"
+        )
     return wrap_session(session, role, source=str(path), sha256=digest)
 
 
@@ -100,7 +138,12 @@ def wrap_session(
         ModelError: no metadata, another role, or inputs and outputs that do not
             fit the metadata.
     """
-    found = session.get_modelmeta().custom_metadata_map
+    try:
+        found = session.get_modelmeta().custom_metadata_map
+        has_inputs = {i.name: i.shape[1:] for i in session.get_inputs()}
+        has_outputs = {o.name: o.shape[1:] for o in session.get_outputs()}
+    except UnicodeDecodeError:
+        raise ModelError(f"{source} is damaged: a name in it is no text") from None
     if KEY not in found:
         raise ModelError(
             f"{source} is not a model of this package: it has no {KEY!r} metadata; "
@@ -109,39 +152,55 @@ def wrap_session(
     metadata = ModelMetadata.from_json(found[KEY], source=source)
     if metadata.role != role:
         raise ModelError(f"{source} holds a {metadata.role}, not a {role}")
-    spec = metadata.spec
-    wanted = {
-        "generator": (
-            {"noise": spec.noise_dim, "code": spec.code_dim},
-            ["image"],
-        ),
-        "recognition": ({"image": None}, [*(c.name for c in spec.codes), "logit"]),
-    }
-    inputs, outputs = wanted[role]
-    has = {i.name: i.shape for i in session.get_inputs()}
-    for name, width in inputs.items():
-        if name not in has or (width is not None and has[name][-1] != width):
-            size = "" if width is None else f" of width {width}"
-            raise ModelError(f"{source} lacks the input {name!r}{size}")
-    missing = set(outputs) - {o.name for o in session.get_outputs()}
-    if missing:
-        raise ModelError(f"{source} lacks the output {sorted(missing)[0]!r}")
+    inputs, outputs = _interface(metadata)
+    for kind, wanted, has in (
+        ("input", inputs, has_inputs),
+        ("output", outputs, has_outputs),
+    ):
+        for name, shape in wanted.items():
+            if name not in has or not _fits(has[name], shape):
+                sizes = " x ".join(map(str, ("batch", *shape)))
+                raise ModelError(f"{source} lacks the {kind} {name!r}, {sizes}")
     return Graph(session, metadata, sha256)
+
+
+def _interface(
+    metadata: ModelMetadata,
+) -> tuple[dict[str, tuple[int, ...]], dict[str, tuple[int, ...]]]:
+    """The inputs and outputs of a graph, with their sizes after the batch."""
+    spec = metadata.spec
+    if metadata.role == "generator":
+        return (
+            {"noise": (spec.noise_dim,), "code": (spec.code_dim,)},
+            {"image": metadata.image_shape},
+        )
+    statistics = {
+        code.name: (code.size if isinstance(code, CategoricalCode) else 2,)
+        for code in spec.codes
+    }
+    return {"image": metadata.image_shape}, {**statistics, "logit": ()}
+
+
+def _fits(has: Sequence[int | str | None], wanted: tuple[int, ...]) -> bool:
+    """Whether sizes agree; one that a graph leaves open (a name) may be any."""
+    return len(has) == len(wanted) and all(
+        not isinstance(size, int) or size == want
+        for size, want in zip(has, wanted, strict=True)
+    )
 
 
 def _providers(wanted: Sequence[str] | None) -> list[str]:
     import onnxruntime
 
     available = onnxruntime.get_available_providers()
-    chosen = ["CPUExecutionProvider"] if wanted is None else list(wanted)
-    for provider in chosen:
-        if provider not in available:
-            raise ProviderError(
-                f"no execution provider {provider!r}; this onnxruntime has "
-                f"{', '.join(available)}"
-            )
-    if not chosen:
-        raise ProviderError(f"no execution provider given; {', '.join(available)} are")
+    given = [wanted] if isinstance(wanted, str) else wanted
+    chosen = ["CPUExecutionProvider"] if given is None else list(given)
+    missing = [provider for provider in chosen if provider not in available]
+    if missing or not chosen:
+        named = f" {missing[0]!r}" if missing else " given"
+        raise ProviderError(
+            f"no execution provider{named}; this onnxruntime has {', '.join(available)}"
+        )
     return chosen
 
 

@@ -31,7 +31,7 @@ _NOISE, _CODE = 0, 1
 # Names that the command line and the Python API use for something else.
 _RESERVED = frozenset(
     {"noise", "seed", "count", "start", "latents", "image", "logit", "code"}
-    | {"batch_size", "dtype", "steps", "rows", "low", "high"}
+    | {"batch_size", "dtype", "steps", "rows", "low", "high", "name", "self"}
 )
 
 _MIXTURE_TOLERANCE = 1e-3
@@ -45,7 +45,7 @@ class Noise:
     distribution: Distribution = "uniform"
 
     def __post_init__(self) -> None:
-        if self.size < 1:
+        if not isinstance(self.size, int) or self.size < 1:
             raise CodeError(f"noise size must be at least 1, got {self.size}")
         if self.distribution not in get_args(Distribution):
             raise CodeError(unknown("noise", self.distribution, get_args(Distribution)))
@@ -62,14 +62,14 @@ class CategoricalCode:
 
     def __post_init__(self) -> None:
         _check_name(self.name)
-        if self.size < 2:
+        if not isinstance(self.size, int) or self.size < 2:
             raise CodeError(
                 f"code {self.name!r}: size must be at least 2, got {self.size}"
             )
-        if self.labels and len(set(self.labels)) != self.size:
+        if self.labels and not (len(self.labels) == len(set(self.labels)) == self.size):
             raise CodeError(
                 f"code {self.name!r}: needs {self.size} different labels, "
-                f"got {len(set(self.labels))}"
+                f"got {', '.join(map(str, self.labels))}"
             )
 
     @property
@@ -103,26 +103,32 @@ class CategoricalCode:
         Raises:
             CodeError: out of range, unknown label, or not a mixture.
         """
-        array = np.asarray(value)
-        if array.dtype.kind in "US":
+        try:
+            array = np.asarray(value)
+        except ValueError:
+            raise CodeError(
+                f"code {self.name!r}: rows of different lengths, {value!r}"
+            ) from None
+        if array.dtype.kind == "U":
             array = np.vectorize(self._category, otypes=[np.int64])(array)
-        if array.dtype.kind == "f" and array.ndim == 0 and float(array).is_integer():
-            array = array.astype(np.int64)
-        if array.dtype.kind in "iu":
-            bad = array[(array < 0) | (array >= self.size)]
-            if bad.size:
-                raise CodeError(
-                    f"code {self.name!r}: categories are 0 to {self.size - 1}, "
-                    f"got {bad.flat[0]}"
-                )
-            rows: Latents = np.eye(self.size, dtype=np.float32)[array]
-            return rows
-        return self._mixture(array)
+        one_number = array.dtype.kind == "f" and array.ndim == 0
+        if array.dtype.kind not in "iu" and not (
+            one_number and float(array).is_integer()
+        ):
+            return self._mixture(array)
+        bad = array[(array < 0) | (array >= self.size)]
+        if bad.size:
+            raise CodeError(
+                f"code {self.name!r}: categories are 0 to {self.size - 1}, "
+                f"got {bad.flat[0]}"
+            )
+        rows: Latents = np.eye(self.size, dtype=np.float32)[array.astype(np.int64)]
+        return rows
 
     def _category(self, text: str) -> int:
         if text in self.labels:
             return self.labels.index(text)
-        if re.fullmatch(r"[+-]?\d+", text):
+        if re.fullmatch(r"[+-]?\d{1,9}", text):
             return int(text)
         named = self.labels or [str(k) for k in range(self.size)]
         raise CodeError(unknown("category", text, named, f"code {self.name!r}"))
@@ -140,7 +146,8 @@ class CategoricalCode:
                 f"code {self.name!r}: a mixture's weights are not negative and sum "
                 f"to 1, got {_brief(array)}"
             )
-        return array.astype(np.float32)
+        mixture: Latents = array.astype(np.float32)
+        return mixture
 
 
 @dataclass(frozen=True)
@@ -206,14 +213,19 @@ class UniformCode:
             CodeError: a value is no number, NaN or infinite.
         """
         try:
-            array = np.asarray(value, dtype=np.float32)
+            given = np.asarray(value, dtype=np.float64)
         except (TypeError, ValueError):
             raise CodeError(
                 f"code {self.name!r}: give a number, got {value!r}"
             ) from None
-        if not np.isfinite(array).all():
-            bad = array[~np.isfinite(array)].flat[0]
-            raise CodeError(f"code {self.name!r}: values must be finite, got {bad}")
+        with np.errstate(over="ignore"):  # too large: infinite, and refused
+            array: Latents = given.astype(np.float32)
+        finite = np.isfinite(array)
+        if not finite.all():
+            raise CodeError(
+                f"code {self.name!r}: values must be finite in float32, "
+                f"got {given[~finite].flat[0]}"
+            )
         return array[..., None]
 
     def sweep(
@@ -363,7 +375,7 @@ class LatentSpec:
         Raises:
             CodeError: an unknown code, a bad value, or a length other than n.
         """
-        result = latents.copy()
+        result: Latents = latents.copy()
         seen: dict[str, str] = {}
         for name, value in values.items():
             code = self[name]
@@ -408,7 +420,8 @@ class LatentSpec:
             CodeError: the wrong shape, or a value that is NaN or infinite.
         """
         try:
-            array: Latents = np.asarray(latents, dtype=np.float32)
+            with np.errstate(over="ignore"):  # too large: infinite, and refused
+                array: Latents = np.asarray(latents, dtype=np.float32)
         except (TypeError, ValueError):
             raise CodeError("latents must be an array of numbers") from None
         array = array[None] if array.ndim == 1 else array
@@ -455,7 +468,9 @@ class LatentSpec:
                     fields["labels"] = tuple(fields["labels"])
                 codes.append(kinds[kind](**fields))
             return cls(noise=Noise(**data["noise"]), codes=tuple(codes))
-        except (KeyError, TypeError) as error:
+        except CodeError:
+            raise
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
             raise CodeError(f"not a latent specification: {error}") from None
 
     def rename(self, codes: Iterable[Code]) -> LatentSpec:
@@ -484,4 +499,4 @@ def _check_name(name: str) -> None:
 
 def _brief(array: NDArray[Any]) -> str:
     """A value for an error message: itself when small, else its shape."""
-    return str(array.tolist()) if array.size <= 4 else f"an array {array.shape}"
+    return str(array.tolist()) if array.size <= 10 else f"an array {array.shape}"

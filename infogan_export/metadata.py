@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any, Literal, TypeAlias, get_args
 
-from infogan_export.errors import CodeError, ModelError
+from infogan_export.errors import ModelError
 from infogan_export.latent import LatentSpec
 
 KEY = "infogan-export"
@@ -69,7 +69,7 @@ class ModelMetadata:
             raise ModelError(f"{source}: its {KEY} metadata is not readable") from None
         if version != FORMAT_VERSION:
             raise ModelError(
-                f"{source}: is of format version {version}, this package reads "
+                f"{source}: is of format version {version!r}, this package reads "
                 f"{FORMAT_VERSION}; upgrade infogan-export"
             )
         known = {f.name for f in fields(cls)}
@@ -79,7 +79,7 @@ class ModelMetadata:
             content["image_shape"] = (channels, height, width)
             content["spec"] = LatentSpec.from_dict(content["spec"])
             result = cls(**content)
-        except (KeyError, TypeError, ValueError, CodeError) as error:
+        except (KeyError, TypeError, ValueError) as error:
             raise ModelError(f"{source}: incomplete metadata: {error}") from None
         if result.role not in get_args(Role):
             raise ModelError(f"{source}: unknown role {result.role!r}")

@@ -9,6 +9,7 @@ Source: Salmon et al. (2011), "Parallel random numbers: as easy as 1, 2, 3".
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable
 
 import numpy as np
@@ -63,6 +64,8 @@ def words(seed: int, start: int, count: int, width: int, purpose: int) -> Words:
     Raises:
         UsageError: the seed is not in 0..2^64-1, or an index not in 0..2^32-1.
     """
+    # numpy's integers would wrap around, or turn to floats, in what follows.
+    seed, start, count = map(operator.index, (seed, start, count))
     if not 0 <= seed <= MAX_SEED:
         raise UsageError(f"a seed must be from 0 to 2^64-1, got {seed}")
     if count < 0 or start < 0 or start + count - 1 > MAX_INDEX:
@@ -76,7 +79,7 @@ def words(seed: int, start: int, count: int, width: int, purpose: int) -> Words:
     counter[:, :, 2] = purpose
     counter[:, :, 3] = _STREAM_VERSION
     key = np.array([seed & 0xFFFFFFFF, seed >> 32], dtype=np.uint32)
-    return philox4x32(counter.reshape(-1, 4), key).reshape(count, -1)[:, :width]
+    return philox4x32(counter.reshape(-1, 4), key).reshape(count, 4 * blocks)[:, :width]
 
 
 def to_uniform(x: Words) -> NDArray[np.float64]:
@@ -89,7 +92,8 @@ def to_uniform(x: Words) -> NDArray[np.float64]:
 def to_category(x: Words, size: int) -> NDArray[np.int64]:
     """Words to categories 0..size-1, by the high half of word * size."""
     high = (x.astype(np.uint64) * np.uint64(size)) >> np.uint64(32)
-    return high.astype(np.int64)
+    category: NDArray[np.int64] = high.astype(np.int64)
+    return category
 
 
 def to_normal(x: Words) -> NDArray[np.float64]:

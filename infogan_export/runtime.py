@@ -36,7 +36,8 @@ class Categories:
     @property
     def category(self) -> NDArray[np.int64]:
         """The most probable category of each image, (n,)."""
-        return self.probabilities.argmax(axis=1)
+        best: NDArray[np.int64] = self.probabilities.argmax(axis=1)
+        return best
 
 
 @dataclass(frozen=True)
@@ -133,7 +134,7 @@ class Model:
             CodeError: an unknown code or a bad value.
         """
         asked = self.spec.count(codes)
-        n = (asked or 1) if count is None else count
+        n = count if count is not None else 1 if asked is None else asked
         if n < 0:
             raise UsageError(f"a count is 0 or more, got {n}")
         drawn = self.spec.sample(n, seed=seed, start=start)
@@ -200,6 +201,8 @@ class Model:
         The images are those of ``sample(count, seed=seed, start=start, ...)``.
         A code's value is one for all images.
         """
+        if count < 0:
+            raise UsageError(f"a count is 0 or more, got {count}")
         if batch_size < 1:
             raise UsageError(f"a batch has at least 1 image, got {batch_size}")
         if self.spec.count(codes) is not None:
@@ -236,7 +239,9 @@ class Model:
         Returns:
             uint8, (rows, steps, height, width[, 3]).
         """
-        base = self.latents(rows, seed=seed, **codes)
+        if self.spec[name].name in {self.spec[other].name for other in codes}:
+            raise CodeError(f"code {name!r} is swept, so it cannot be set as well")
+        base = self.latents(rows, seed=seed, start=0, **codes)
         values = traversal.sweep_values(
             self.spec, name, steps=steps, low=low, high=high
         )
@@ -256,7 +261,7 @@ class Model:
                 (n, height, width, channels), or one image (height, width).
 
         Raises:
-            UsageError: another shape, or values outside 0 to 1.
+            UsageError: no images, another shape, or values outside 0 to 1.
             ModelError: the model has no recognition network.
         """
         graph = self._recognition_graph()
@@ -289,7 +294,10 @@ class Model:
 
     def _as_input(self, images: ArrayLike) -> FloatImages:
         channels, height, width = self.image_shape
-        array = np.asarray(images)
+        try:
+            array = np.asarray(images)
+        except ValueError:
+            raise UsageError("images are one array, all of the same size") from None
         whole = (height, width) if channels == 1 else (height, width, channels)
         if array.shape == whole:
             array = array[None]
@@ -298,16 +306,16 @@ class Model:
         if array.ndim != 4 or array.shape[1:] != (height, width, channels):
             raise UsageError(
                 f"model {self.name!r} reads images of {height}x{width} with "
-                f"{channels} channel(s), got an array {np.shape(images)}"
+                f"{channels} channel(s), got an array {array.shape}"
             )
         if array.dtype == np.uint8:
             x = array.astype(np.float32) / 255.0
-        elif array.dtype.kind == "f":
-            x = array.astype(np.float32)
-        else:
+        elif array.dtype.kind != "f":
             raise UsageError(f"images are uint8 or float, got {array.dtype}")
-        if x.size and not (x.min() >= 0 and x.max() <= 1):  # a NaN fails too
+        elif array.size and not (array.min() >= 0 and array.max() <= 1):  # NaN too
             raise UsageError("float images hold values from 0 to 1")
+        else:
+            x = array.astype(np.float32)
         return np.ascontiguousarray(x.transpose(0, 3, 1, 2))
 
     def _recognition_graph(self) -> Graph:
@@ -324,10 +332,11 @@ class Model:
                     self._options,
                     sha256=self._files.digest("recognition"),
                 )
-                if graph.metadata.spec != self.spec:
+                its = graph.metadata
+                if (its.spec, its.image_shape) != (self.spec, self.image_shape):
                     raise ModelError(
                         f"{self._files.recognition} belongs to another generator: "
-                        f"its codes differ"
+                        f"its codes or images differ"
                     )
                 self._recognition = graph
             return self._recognition

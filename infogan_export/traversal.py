@@ -39,8 +39,9 @@ def sweep_values(
             f"code {code.name!r}: a range of categories is two whole numbers, the "
             f"lower first, got {first:g} to {last:g}"
         )
+    for end in (first, last):
+        code.encode(end)  # refuses a category that does not exist
     values = np.arange(int(first), int(last) + 1)
-    code.encode(values)  # refuses categories that do not exist
     if steps is not None and steps != len(values):
         raise CodeError(
             f"code {code.name!r}: categories {first:g} to {last:g} make "
@@ -66,9 +67,9 @@ def traverse(base: Latents, spec: LatentSpec, name: str, values: ArrayLike) -> L
 
     Source: Chen et al. (2016), figure 2.
     """
-    steps = len(np.asarray(values))
-    latents = np.repeat(base, steps, axis=0)
-    across = np.concatenate([np.asarray(values)] * len(base))
+    row = np.asarray(values)
+    latents = np.repeat(base, len(row), axis=0)
+    across = np.tile(row, (len(base), *[1] * (row.ndim - 1)))
     return spec.assign(latents, {name: across})
 
 
@@ -115,15 +116,23 @@ def interpolate(
     Returns:
         float32, (steps, dim).
 
+    Raises:
+        CodeError: an end is not one latent of this model.
+
     Source: White (2016), "Sampling generative networks", for the sphere.
     """
-    a, b = (spec.validate(end)[0].astype(np.float64) for end in (first, last))
+    ends = [spec.validate(end) for end in (first, last)]
+    if any(len(end) != 1 for end in ends):
+        told = " and ".join(str(len(end)) for end in ends)
+        raise CodeError(f"each end of an interpolation is one latent, got {told}")
+    a, b = (end[0].astype(np.float64) for end in ends)
     t = np.asarray(weights, dtype=np.float64)[:, None]
-    latents = (1 - t) * a + t * b
+    path = (1 - t) * a + t * b
     if spec.noise.distribution == "normal":
         z = spec.columns("noise")
-        latents[:, z] = _slerp(a[z], b[z], t)
-    return latents.astype(np.float32)
+        path[:, z] = _slerp(a[z], b[z], t)
+    latents: Latents = path.astype(np.float32)
+    return latents
 
 
 def walk(stops: Latents, spec: LatentSpec, steps: int, *, closed: bool) -> Latents:
@@ -148,9 +157,9 @@ def walk(stops: Latents, spec: LatentSpec, steps: int, *, closed: bool) -> Laten
 def _slerp(
     a: NDArray[np.float64], b: NDArray[np.float64], t: NDArray[np.float64]
 ) -> NDArray[np.float64]:
-    cosine = a @ b / (np.linalg.norm(a) * np.linalg.norm(b))
-    angle = np.arccos(np.clip(cosine, -1.0, 1.0))
-    if np.sin(angle) < 1e-6:  # the same direction, or opposite ones: no one arc
+    norms = np.linalg.norm(a) * np.linalg.norm(b)
+    angle = np.arccos(np.clip(a @ b / norms, -1.0, 1.0)) if norms > 0 else 0.0
+    if np.sin(angle) < 1e-6:  # one direction, opposite ones, or none: no one arc
         return (1 - t) * a + t * b
     arc: NDArray[np.float64] = (
         np.sin((1 - t) * angle) * a + np.sin(t * angle) * b
