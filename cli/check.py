@@ -15,11 +15,13 @@ def check(
         typer.Argument(
             help="Models by name or path.",
             show_default="all that are installed",
-            metavar="[MODEL]...",
+            metavar="MODEL",
         ),
     ] = None,
 ) -> None:
-    """Verify models: their SHA-256, and a golden image drawn again, offline.
+    """Verify models: SHA-256, and a golden image drawn again.
+
+    Works offline; the exit code is 1 when a model fails.
 
     Example: infogan-gen check
     """

@@ -9,9 +9,6 @@ import typer
 from infogan_export.errors import UsageError
 
 from .options import (
-    DRAWN,
-    OUTPUT,
-    PICTURE,
     ModelName,
     Padding,
     Ranges,
@@ -34,7 +31,6 @@ def gif(
         typer.Option(
             "--walk",
             help="Walk through latent space instead of varying codes.",
-            rich_help_panel=DRAWN,
         ),
     ] = False,
     stops: Annotated[
@@ -42,32 +38,24 @@ def gif(
         typer.Option(
             help="Draws that a walk goes through.",
             show_default="5",
-            rich_help_panel=DRAWN,
         ),
     ] = None,
     ranges: Ranges = None,
     settings: Settings = None,
-    rows: Annotated[
-        int, typer.Option(help="Rows of samples in a frame.", rich_help_panel=DRAWN)
-    ] = 3,
-    columns: Annotated[
-        int, typer.Option(help="Columns of samples in a frame.", rich_help_panel=DRAWN)
-    ] = 3,
+    rows: Annotated[int, typer.Option(help="Rows of samples in a frame.")] = 3,
+    columns: Annotated[int, typer.Option(help="Columns of samples in a frame.")] = 3,
     seed: Seed = 0,
     loop: Annotated[
         str,
         typer.Option(
             help="`seamless` ends where it began, `ping-pong` runs there and back.",
             metavar="seamless|ping-pong",
-            rich_help_panel=PICTURE,
         ),
     ] = "seamless",
-    fps: Annotated[
-        float, typer.Option(help="Frames per second.", rich_help_panel=PICTURE)
-    ] = 20,
+    fps: Annotated[float, typer.Option(help="Frames per second.")] = 20,
     seconds: Annotated[
         float,
-        typer.Option(help="Length of the whole loop.", rich_help_panel=PICTURE),
+        typer.Option(help="Length of the whole loop."),
     ] = 4,
     scale: Scale = None,
     padding: Padding = 2,
@@ -76,7 +64,6 @@ def gif(
         typer.Option(
             "--labels",
             help="Write the moving code and its value below.",
-            rich_help_panel=PICTURE,
         ),
     ] = False,
     output: Annotated[
@@ -87,7 +74,6 @@ def gif(
             help="File to write: .gif, .webp, .apng or .mp4; - is stdout, a GIF.",
             show_default="traversal.gif, or walk.gif",
             metavar="FILE",
-            rich_help_panel=OUTPUT,
         ),
     ] = None,
     show: Show = False,

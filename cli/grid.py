@@ -7,9 +7,6 @@ from typing import Annotated
 import typer
 
 from .options import (
-    DRAWN,
-    OUTPUT,
-    PICTURE,
     ModelName,
     Padding,
     Ranges,
@@ -33,7 +30,7 @@ def grid(
         typer.Option(
             help="Values in a sweep; once, or once for each code.",
             show_default="11, or all categories",
-            rich_help_panel=DRAWN,
+            metavar="N",
         ),
     ] = None,
     settings: Settings = None,
@@ -42,7 +39,6 @@ def grid(
         typer.Option(
             help="Rows, each with other noise, when one code varies.",
             show_default="10",
-            rich_help_panel=DRAWN,
         ),
     ] = None,
     seed: Seed = 0,
@@ -50,9 +46,7 @@ def grid(
     padding: Padding = 2,
     labels: Annotated[
         bool,
-        typer.Option(
-            "--labels", help="Write the values along the axes.", rich_help_panel=PICTURE
-        ),
+        typer.Option("--labels", help="Write the values along the axes."),
     ] = False,
     output: Annotated[
         str | None,
@@ -62,14 +56,14 @@ def grid(
             help="File to write: .png, .jpg or .webp; - is stdout.",
             show_default="grid.png",
             metavar="FILE",
-            rich_help_panel=OUTPUT,
         ),
     ] = None,
     show: Show = False,
 ) -> None:
-    """Draw a sheet: columns sweep a code, rows are other draws of all else.
+    """Draw a sheet: columns sweep a code, rows are other draws.
 
-    With two codes to vary, the first goes down and the second across.
+    All but the code is held fixed along a row.  With two codes to vary, the first
+    goes down, the second across, and all else is one draw.
 
     Example: infogan-gen grid --vary digit --vary slant --labels -o grid.png
     """

@@ -20,7 +20,9 @@ def info(
     ],
     as_json: AsJson = False,
 ) -> None:
-    """Tell what a model is, or how a file was made and the command to repeat it.
+    """Tell what a model is, or how a file was made.
+
+    A file's record holds the command that makes the same bytes again.
 
     Example: infogan-gen info grid.png
     """

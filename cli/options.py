@@ -9,8 +9,6 @@ import typer
 
 from infogan_export.errors import UsageError
 
-DRAWN, PICTURE, OUTPUT = "What is drawn", "How it looks", "Where it goes"
-
 ModelName = Annotated[
     str,
     typer.Option(
@@ -18,7 +16,6 @@ ModelName = Annotated[
         "-m",
         help="Model: a name that `models` lists, or the path of a generator's .onnx.",
         metavar="NAME|PATH",
-        rich_help_panel=DRAWN,
     ),
 ]
 Vary = Annotated[
@@ -28,7 +25,6 @@ Vary = Annotated[
         "-v",
         help="Code to vary, by name or as `cat`, `cont1`, `cont2`; may be repeated.",
         metavar="CODE",
-        rich_help_panel=DRAWN,
     ),
 ]
 Ranges = Annotated[
@@ -37,7 +33,6 @@ Ranges = Annotated[
         "--range",
         help="First and last value of the varied code; once, or once for each code.",
         metavar="LOW HIGH",
-        rich_help_panel=DRAWN,
     ),
 ]
 Settings = Annotated[
@@ -48,14 +43,12 @@ Settings = Annotated[
         help="Hold a code at a number, a label, or a mixture's weights W,W,...; "
         "may be repeated.",
         metavar="CODE=VALUE",
-        rich_help_panel=DRAWN,
     ),
 ]
 Seed = Annotated[
     int,
     typer.Option(
         help="Seed of all that is drawn; the same seed gives the same bytes.",
-        rich_help_panel=DRAWN,
     ),
 ]
 Scale = Annotated[
@@ -63,21 +56,17 @@ Scale = Annotated[
     typer.Option(
         help="Whole factor of enlargement.",
         show_default="fits a screen",
-        rich_help_panel=PICTURE,
     ),
 ]
 Padding = Annotated[
     int,
-    typer.Option(
-        help="Pixels of background around each image.", rich_help_panel=PICTURE
-    ),
+    typer.Option(help="Pixels of background around each image."),
 ]
 Show = Annotated[
     bool,
     typer.Option(
         "--show",
         help="Draw in the terminal; a file is written only if -o names one.",
-        rich_help_panel=OUTPUT,
     ),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]

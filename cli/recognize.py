@@ -14,7 +14,7 @@ from .output import print_json
 def recognize(
     images: Annotated[
         list[Path],
-        typer.Argument(help="Image files of any kind.", metavar="IMAGE..."),
+        typer.Argument(help="Image files of any kind.", metavar="IMAGE"),
     ],
     model: ModelName = "mnist",
     resize: Annotated[

@@ -9,9 +9,6 @@ import typer
 from infogan_export.errors import UsageError
 
 from .options import (
-    DRAWN,
-    OUTPUT,
-    PICTURE,
     ModelName,
     Padding,
     Scale,
@@ -25,16 +22,13 @@ from .output import STDOUT, chosen_output, progress, save, show_picture
 
 def sample(
     model: ModelName = "mnist",
-    count: Annotated[
-        int, typer.Option("--count", "-n", help="Images.", rich_help_panel=DRAWN)
-    ] = 64,
+    count: Annotated[int, typer.Option("--count", "-n", help="Images.")] = 64,
     settings: Settings = None,
     seed: Seed = 0,
     start: Annotated[
         int,
         typer.Option(
             help="Index of the first image; image i of a seed is always the same.",
-            rich_help_panel=DRAWN,
         ),
     ] = 0,
     columns: Annotated[
@@ -42,7 +36,6 @@ def sample(
         typer.Option(
             help="Images in a row of the sheet.",
             show_default="a square",
-            rich_help_panel=PICTURE,
         ),
     ] = None,
     scale: Scale = None,
@@ -56,12 +49,11 @@ def sample(
             "with images and latents, or .npy, a stream of any length.",
             show_default="sample.png",
             metavar="FILE",
-            rich_help_panel=OUTPUT,
         ),
     ] = None,
     show: Show = False,
 ) -> None:
-    """Draw samples: on one sheet, as files in a folder, or as an array.
+    """Draw samples: a sheet, files in a folder, or an array.
 
     Example: infogan-gen sample --count 100000 --set digit=7 -o sevens.npy
     """

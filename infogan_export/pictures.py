@@ -145,7 +145,7 @@ def grid_sheet(
         padding=padding,
         row_labels=sweeps[0].labels if labels and len(sweeps) == 2 else None,
         column_labels=sweeps[-1].labels if labels else None,
-        title=", ".join(names) if labels else None,
+        title=_title(names) if labels else None,
     )
     options = {
         "vary": names,
@@ -288,6 +288,10 @@ def plan_sweeps(
         )
         for name, end, number in zip(names, ends, numbers, strict=True)
     ]
+
+
+def _title(names: Sequence[str]) -> str:
+    return names[0] if len(names) == 1 else f"{names[0]} down, {names[1]} across"
 
 
 def fitting_scale(model: Model, columns: int, width: int) -> int:
