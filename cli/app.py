@@ -80,6 +80,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         result = app(arguments, prog_name="infogan-gen", standalone_mode=False)
         sys.stdout.flush()
         code = result if isinstance(result, int) else 0
+        if code == INTERRUPTED:  # the parser catches Ctrl-C itself
+            _fail("interrupted", code)
     except BrokenPipeError:
         # The reader of stdout left.  Python would complain again at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -44,7 +45,8 @@ def chosen_output(
 def save(write: Callable[[Target], None], output: str | None, what: str) -> None:
     """Write to the chosen output, and say so in a line unless it is stdout."""
     if output == STDOUT:
-        write(_binary_stdout())
+        with _binary_stdout() as stdout:
+            write(stdout)
     elif output is not None:
         write(output)
         print(f"{output}: {what}")
@@ -115,4 +117,5 @@ def progress(total: int, what: str) -> Iterator[Callable[[int], None]]:
 
 
 def _binary_stdout() -> BinaryIO:
-    return sys.stdout.buffer
+    # Its own buffer may be none (python -u), and writes then end half-way unheard.
+    return os.fdopen(sys.stdout.fileno(), "wb", closefd=False)

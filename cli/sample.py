@@ -22,7 +22,9 @@ from .output import STDOUT, chosen_output, progress, save, show_picture
 
 def sample(
     model: ModelName = "mnist",
-    count: Annotated[int, typer.Option("--count", "-n", help="Images.")] = 64,
+    count: Annotated[
+        int, typer.Option("--count", "-n", help="How many images to draw.")
+    ] = 64,
     settings: Settings = None,
     seed: Seed = 0,
     start: Annotated[

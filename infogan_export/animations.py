@@ -160,7 +160,7 @@ def traversal_animation(
 
     Args:
         model: what draws.
-        vary: the codes' names, in turn; without one, the model's first code.
+        vary: the codes' names, in turn; without any, the first code not set.
         ranges: where a code begins and ends; one, or one for each code.
         codes: other codes to set, by name.
         seed: of the samples.
@@ -345,6 +345,6 @@ class _Frames:
                 yield contact_sheet(
                     frame,
                     columns=self.film.columns,
-                    scale=self.film.scale or 1,
+                    scale=1 if self.film.scale is None else self.film.scale,
                     padding=self.film.padding,
                 )

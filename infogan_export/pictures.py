@@ -97,7 +97,7 @@ def grid_sheet(
         model: what draws.
         vary: a code's name: each row is another draw of all else, each column a
             value of the code.  Two names: the first goes down, the second across,
-            and all else is one draw.  Without one, the model's first code.
+            and all else is one draw.  Without any, the first code not set.
         ranges: where a sweep begins and ends; one, or one for each code.
         steps: values in a sweep; one, or one for each code.
         codes: other codes to set, by name.
@@ -128,7 +128,7 @@ def grid_sheet(
     sweeps = plan_sweeps(spec, names, ranges, steps)
     columns = len(sweeps[-1].values)
     down = len(sweeps[0].values) if len(sweeps) == 2 else count
-    enlarged = scale or fitting_scale(model, columns, _WIDTH)
+    enlarged = fitting_scale(model, columns, _WIDTH) if scale is None else scale
     _require_picture(model, down, columns, enlarged, padding)
 
     base = spec.assign(spec.sample(count, seed=seed), codes or {})
@@ -191,7 +191,7 @@ def sample_sheet(
     require_count("count", count)
     across = math.isqrt(count - 1) + 1 if columns is None else columns
     require_count("columns", across)
-    enlarged = scale or fitting_scale(model, across, _WIDTH)
+    enlarged = fitting_scale(model, across, _WIDTH) if scale is None else scale
     _require_picture(model, -(-count // across), across, enlarged, padding)
     latents = model.spec.assign(
         model.spec.sample(count, seed=seed, start=start), codes or {}
@@ -243,18 +243,25 @@ def golden_sheet(model: Model) -> Picture:
 def names_to_vary(
     spec: LatentSpec, vary: Sequence[str], codes: Mapping[str, ArrayLike]
 ) -> list[str]:
-    """The names of the codes to vary, without aliases; by default the first code.
+    """The names of the codes to vary, without aliases.
+
+    Args:
+        spec: the model's latent layout.
+        vary: as the user named them; without any, the first code that is not set.
+        codes: codes that are set.
 
     Raises:
-        CodeError: an unknown code, one named twice, or one that is also set.
+        CodeError: an unknown code, one named twice, one that is also set, or none.
     """
-    if not spec.codes:
-        raise CodeError("this model has no code to vary")
-    names = [spec[name].name for name in vary] or [spec.codes[0].name]
+    held = {spec[name].name for name in codes}
+    free = [code.name for code in spec.codes if code.name not in held]
+    names = [spec[name].name for name in vary] or free[:1]
+    if not names:
+        raise CodeError("no code is left to vary: this model has none, or all are set")
     for name in names:
         if names.count(name) > 1:
             raise CodeError(f"code {name!r} is to be varied twice")
-        if any(spec[other].name == name for other in codes):
+        if name in held:
             raise CodeError(f"code {name!r} is to be varied, and set as well")
     return names
 
