@@ -47,15 +47,7 @@ class ModelFiles:
 
 def installed() -> list[ModelFiles]:
     """Every model that has a name: the embedded ones, then the user's own."""
-    names = list(_manifest())
-    own = _own_folder()
-    if own is not None:
-        try:
-            found = sorted(p.parent.name for p in own.glob(f"*/{GENERATOR}"))
-        except OSError as error:
-            raise ModelError(f"cannot list {own}: {error.strerror}") from None
-        names += [name for name in found if name not in names]
-    return [find(name) for name in names]
+    return [find(name) for name in _names(_own_folder())]
 
 
 def find(model: str | os.PathLike[str]) -> ModelFiles:
@@ -92,13 +84,21 @@ def _find(name: str) -> ModelFiles:
     if path.suffix == ".onnx" or path.is_dir():
         what = f"holds no {GENERATOR}" if path.is_dir() else "does not exist"
         raise UsageError(f"{path} {what}")
-    own_names = (
-        [] if own is None else [p.parent.name for p in own.glob(f"*/{GENERATOR}")]
-    )
     raise UsageError(
-        unknown("model", name, [*_manifest(), *sorted(own_names)], "this installation")
+        unknown("model", name, _names(own), "this installation")
         + "; or give the path of a generator's .onnx file"
     )
+
+
+def _names(own: Path | None) -> list[str]:
+    names = list(_manifest())
+    if own is None:
+        return names
+    try:
+        found = sorted(p.parent.name for p in own.glob(f"*/{GENERATOR}"))
+    except OSError as error:
+        raise ModelError(f"cannot list {own}: {error.strerror}") from None
+    return names + [name for name in found if name not in names]
 
 
 def _embedded(name: str) -> ModelFiles:

@@ -19,7 +19,7 @@ from infogan_export.threads import usable_cpus
 if TYPE_CHECKING:
     import onnxruntime
 
-_LOG_ERRORS_ONLY = 3
+_LOG_FATAL_ONLY = 4  # errors are raised, and need not be printed as well
 
 
 @dataclass(frozen=True)
@@ -217,7 +217,7 @@ def _session_options(options: RuntimeOptions) -> onnxruntime.SessionOptions:
     result = onnxruntime.SessionOptions()
     result.intra_op_num_threads = threads
     result.inter_op_num_threads = 1
-    result.log_severity_level = _LOG_ERRORS_ONLY
+    result.log_severity_level = _LOG_FATAL_ONLY
     return result
 
 

@@ -298,6 +298,7 @@ class Model:
             array = np.asarray(images)
         except ValueError:
             raise UsageError("images are one array, all of the same size") from None
+        given = array.shape
         whole = (height, width) if channels == 1 else (height, width, channels)
         if array.shape == whole:
             array = array[None]
@@ -306,7 +307,7 @@ class Model:
         if array.ndim != 4 or array.shape[1:] != (height, width, channels):
             raise UsageError(
                 f"model {self.name!r} reads images of {height}x{width} with "
-                f"{channels} channel(s), got an array {array.shape}"
+                f"{channels} channel(s), got an array {given}"
             )
         if array.dtype == np.uint8:
             x = array.astype(np.float32) / 255.0

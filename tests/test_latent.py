@@ -221,7 +221,7 @@ def test_an_unknown_code_is_named_beside_those_there_are(name):
 
 
 def test_an_unknown_code_is_told_its_nearest():
-    with pytest.raises(CodeError, match="'slnt' .did you mean 'slant'"):
+    with pytest.raises(CodeError, match=r"'slnt' .did you mean 'slant'"):
         SPEC["slnt"]
 
 
