@@ -6,6 +6,7 @@ import itertools
 import math
 import subprocess
 import sys
+from dataclasses import asdict
 
 import numpy as np
 import pytest
@@ -175,41 +176,60 @@ def test_frechet_distance_stands_dead_features(rng):
 
 def test_manifold_measures_of_like_and_of_distant_sets(rng):
     real, alike = rng.normal(100, 1, (2, 1500, 4)).astype(np.float32)
-    pr = distances.precision_recall(real, alike)
-    dc = distances.density_coverage(real, alike)
-    assert min(pr.precision, pr.recall, dc.coverage) > 0.9
-    assert dc.density == pytest.approx(1, abs=0.05)
-    far = alike + np.float32(100)
-    assert distances.precision_recall(real, far) == distances.PrecisionRecall(0, 0)
-    assert distances.density_coverage(real, far) == distances.DensityCoverage(0, 0)
+    manifold = distances.RealManifold(real)
+    found = manifold.compare(alike)
+    assert min(found.precision, found.recall, found.coverage) > 0.9
+    assert found.density == pytest.approx(1, abs=0.05)
+    nothing = distances.ManifoldMeasures(0, 0, 0, 0)
+    assert manifold.compare(alike + np.float32(100)) == nothing
 
 
 def test_a_collapsed_generator_is_precise_but_covers_little(rng):
     real = rng.normal(size=(1000, 4))
-    collapsed = 0.05 * rng.normal(size=(1000, 4))
-    pr = distances.precision_recall(real, collapsed)
-    assert pr.precision > 0.95
-    assert pr.recall < 0.05
-    assert distances.density_coverage(real, collapsed).coverage < 0.1
+    found = distances.RealManifold(real).compare(0.05 * rng.normal(size=(1000, 4)))
+    assert found.precision > 0.95
+    assert found.recall < 0.05
+    assert found.coverage < 0.1
 
 
 def test_manifold_measures_agree_with_their_definition(rng):
-    real, generated = rng.normal(size=(700, 3)), rng.normal(0.5, 1, size=(600, 3))
+    real, generated = rng.normal(size=(700, 3)), rng.normal(0.5, 1, size=(1100, 3))
 
     def apart(a, b):
         return np.linalg.norm(a[:, None] - b[None], axis=2)
 
-    reach = np.sort(apart(real, real), axis=1)[:, 5]
-    inside = apart(generated, real) <= reach
-    found = distances.density_coverage(real, generated)
-    assert found.density == pytest.approx(inside.sum() / 5 / 600)
-    assert found.coverage == pytest.approx(inside.any(axis=0).mean())
+    def reach(points, k):
+        return np.sort(apart(points, points), axis=1)[:, k]
+
+    cross = apart(generated, real)
+    inside = cross <= reach(real, 5)
+    expected = distances.ManifoldMeasures(
+        precision=(cross <= reach(real, 3)).any(axis=1).mean(),
+        recall=(reach(generated, 3) >= cross.T).any(axis=1).mean(),
+        density=inside.sum() / 5 / 1100,
+        coverage=inside.any(axis=0).mean(),
+    )
+    found = distances.RealManifold(real).compare(generated)
+    assert asdict(found) == pytest.approx(asdict(expected))
+    single = distances.RealManifold(real.astype(np.float32))
+    close = single.compare(generated.astype(np.float32))
+    assert close.density == pytest.approx(expected.density, rel=1e-3)
+
+
+def test_nearest_finds_a_copy_among_many(rng):
+    others = rng.uniform(size=(1200, 30)).astype(np.float32)
+    points = others[[700, 3, 1100]] + np.float32(0.001)
+    which, apart = distances.nearest(points, others)
+    assert which.tolist() == [700, 3, 1100]
+    np.testing.assert_allclose(apart, 0.001 * np.sqrt(30), atol=2e-3)
 
 
 def test_too_few_images_are_an_error(rng):
     few, many = rng.normal(size=(3, 2)), rng.normal(size=(9, 2))
+    with pytest.raises(DataError, match="at least 6 images"):
+        distances.RealManifold(few)
     with pytest.raises(DataError, match="at least 4 images"):
-        distances.precision_recall(few, many)
+        distances.RealManifold(many).compare(few)
     with pytest.raises(DataError, match="at least 2 images"):
         distances.frechet_distance(many[:1], many)
 

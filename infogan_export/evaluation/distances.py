@@ -6,7 +6,7 @@ n x n matrix of distances in memory at once.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,21 +18,24 @@ from infogan_export.errors import DataError
 Features = NDArray[np.floating[Any]]
 Reals = NDArray[np.float64]
 
+PRECISION_NEIGHBOURS, DENSITY_NEIGHBOURS = 3, 5
 _CHUNK = 500  # rows of the distance matrix at a time
 
 
 @dataclass(frozen=True)
-class PrecisionRecall:
-    """Shares, 0 to 1, of one set inside the other's estimated manifold."""
+class ManifoldMeasures:
+    """How two sets overlap, each set's manifold being balls around its points.
+
+    Attributes:
+        precision: share of generated points in the real manifold (k = 3).
+        recall: share of real points in the generated manifold (k = 3).
+        density: real balls around a generated point, over k (k = 5): about 1 if
+            the sets are alike, unbounded.
+        coverage: share of real balls that hold a generated point (k = 5).
+    """
 
     precision: float
     recall: float
-
-
-@dataclass(frozen=True)
-class DensityCoverage:
-    """Density (about 1 if the sets are alike, unbounded) and coverage (0 to 1)."""
-
     density: float
     coverage: float
 
@@ -57,52 +60,55 @@ def frechet_distance(a: Features, b: Features) -> float:
     return max(0.0, float(shift @ shift + trace_a + trace_b - 2 * overlap))
 
 
-def precision_recall(
-    real: Features, generated: Features, *, neighbours: int = 3
-) -> PrecisionRecall:
-    """Improved precision and recall.
+class RealManifold:
+    """Real features, their neighbourhoods measured once for many comparisons.
 
-    A manifold is the union of balls around each of a set's points, out to its
-    k-th nearest neighbour.  Precision: generated points in the real manifold;
-    recall: real points in the generated one.
+    A ball reaches from a point to its k-th nearest neighbour in its own set.
 
-    Raises:
-        DataError: no more rows than neighbours, or features of other lengths.
-
-    Source: Kynkaanniemi et al. (2019), k = 3.
+    Source: Kynkaanniemi et al. (2019), precision and recall, k = 3; Naeem et al.
+    (2020), density and coverage, k = 5.
     """
-    _check(real, generated, least=neighbours + 1)
-    real, generated = _centred(real, generated)
-    return PrecisionRecall(
-        precision=float((_balls_around(generated, real, neighbours) > 0).mean()),
-        recall=float((_balls_around(real, generated, neighbours) > 0).mean()),
-    )
 
+    def __init__(self, real: Features) -> None:
+        """Measure the neighbourhoods of real features (n, features).
 
-def density_coverage(
-    real: Features, generated: Features, *, neighbours: int = 5
-) -> DensityCoverage:
-    """Density and coverage.
+        Raises:
+            DataError: no more rows than neighbours.
+        """
+        _check(real, real, least=DENSITY_NEIGHBOURS + 1)
+        # About their own mean, so that the squares lose no digits.
+        self._origin = real.mean(axis=0, dtype=np.float64)
+        self._real = self._centred(real)
+        self._radii, self._wide_radii = _squared_radii(
+            self._real, (PRECISION_NEIGHBOURS, DENSITY_NEIGHBOURS)
+        )
 
-    Density: real balls (out to the k-th neighbour) around a generated point,
-    over k.  Coverage: real balls that hold any generated point.
+    def compare(self, generated: Features) -> ManifoldMeasures:
+        """Measure another set of features (m, features) against the real ones.
 
-    Raises:
-        DataError: no more rows than neighbours, or features of other lengths.
+        Raises:
+            DataError: no more rows than neighbours, or features of other lengths.
+        """
+        _check(self._real, generated, least=PRECISION_NEIGHBOURS + 1)
+        points = self._centred(generated)
+        (own_radii,) = _squared_radii(points, (PRECISION_NEIGHBOURS,))
+        precise, recalled, covered = [], np.zeros(len(self._real), bool), np.inf
+        around = 0
+        for start, rows in _squared_distances(points, self._real):
+            precise.append((rows <= self._radii).any(axis=1))
+            recalled |= (rows <= own_radii[start : start + len(rows), None]).any(axis=0)
+            around += int((rows <= self._wide_radii).sum())
+            covered = np.minimum(covered, rows.min(axis=0))
+        return ManifoldMeasures(
+            precision=float(np.concatenate(precise).mean()),
+            recall=float(recalled.mean()),
+            density=around / DENSITY_NEIGHBOURS / len(points),
+            coverage=float((covered <= self._wide_radii).mean()),
+        )
 
-    Source: Naeem et al. (2020), k = 5.
-    """
-    _check(real, generated, least=neighbours + 1)
-    real, generated = _centred(real, generated)
-    around = _balls_around(generated, real, neighbours)
-    radii = _squared_radii(real, neighbours)
-    nearest = np.concatenate(
-        [rows.min(axis=1) for rows in _squared_distances(real, generated)]
-    )
-    return DensityCoverage(
-        density=float(around.mean() / neighbours),
-        coverage=float((nearest <= radii).mean()),
-    )
+    def _centred(self, features: Features) -> Features:
+        centred: Features = (features - self._origin).astype(features.dtype)
+        return centred
 
 
 def nearest(points: Features, others: Features) -> tuple[NDArray[np.int64], Reals]:
@@ -117,7 +123,7 @@ def nearest(points: Features, others: Features) -> tuple[NDArray[np.int64], Real
     """
     _check(points, others, least=1)
     which, apart = [], []
-    for rows in _squared_distances(points, others):
+    for _, rows in _squared_distances(points, others):
         which.append(rows.argmin(axis=1))
         apart.append(rows.min(axis=1))
     return np.concatenate(which), np.sqrt(np.concatenate(apart), dtype=np.float64)
@@ -132,26 +138,17 @@ def _gaussian(features: Features) -> tuple[Reals, Reals, float]:
     return values.mean(axis=0), root, float(np.trace(covariance))
 
 
-def _balls_around(points: Reals, centres: Reals, neighbours: int) -> NDArray[np.int64]:
-    """How many of the centres' balls each point is in: int64, (points,)."""
-    radii = _squared_radii(centres, neighbours)
-    return np.concatenate(
-        [(rows <= radii).sum(axis=1) for rows in _squared_distances(points, centres)]
-    )
+def _squared_radii(points: Features, neighbours: Sequence[int]) -> list[Features]:
+    """Squared distance of each point to its k-th nearest other one, for each k."""
+    found = [
+        np.partition(rows, neighbours, axis=1)[:, neighbours]  # 0 is the point itself
+        for _, rows in _squared_distances(points, points)
+    ]
+    return list(np.concatenate(found).T)
 
 
-def _squared_radii(points: Reals, neighbours: int) -> Reals:
-    """Squared distance of each point to its k-th nearest other one."""
-    return np.concatenate(
-        [
-            np.partition(rows, neighbours, axis=1)[:, neighbours]  # 0 is itself
-            for rows in _squared_distances(points, points)
-        ]
-    )
-
-
-def _squared_distances(a: Features, b: Features) -> Iterator[Features]:
-    """Rows of the matrix of squared distances, a chunk at a time."""
+def _squared_distances(a: Features, b: Features) -> Iterator[tuple[int, Features]]:
+    """Rows of the matrix of squared distances, a chunk at a time, and their start."""
     lengths = (b**2).sum(axis=1)
     for start in range(0, len(a), _CHUNK):
         rows = a[start : start + _CHUNK]
@@ -159,13 +156,7 @@ def _squared_distances(a: Features, b: Features) -> Iterator[Features]:
         squared *= -2
         squared += lengths
         squared += (rows**2).sum(axis=1)[:, None]
-        yield np.maximum(squared, 0, out=squared)
-
-
-def _centred(a: Features, b: Features) -> tuple[Reals, Reals]:
-    """Both about one origin, so that the squares lose no digits."""
-    origin = a.mean(axis=0, dtype=np.float64)
-    return a - origin, b - origin
+        yield start, np.maximum(squared, 0, out=squared)
 
 
 def _check(a: Features, b: Features, *, least: int) -> None:

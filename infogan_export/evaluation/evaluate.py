@@ -6,11 +6,11 @@ stands for classes.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import asdict
 from functools import cache
 from importlib.util import find_spec
-from itertools import product
-from typing import Protocol, TypeVar
+from typing import Literal, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,12 +35,14 @@ from infogan_export.evaluation.information import (
 )
 from infogan_export.evaluation.judge import JudgeReport
 from infogan_export.evaluation.naming import CodeEvidence, describe_uniform_codes
-from infogan_export.latent import CategoricalCode, Latents, LatentSpec
+from infogan_export.latent import CategoricalCode, Latents, LatentSpec, UniformCode
 from infogan_export.runtime import Categories, Gaussian, Model, Recognition
 from infogan_export.traversal import traverse
 
 Images = NDArray[np.uint8]
 Progress = Callable[[int, int, str], None]
+Where = Literal["prior", "inner", "ends"]
+Ranges = Mapping[str, tuple[float, float]]
 T = TypeVar("T")
 
 FEWEST_IMAGES = 6  # density and coverage look at the fifth neighbour
@@ -135,13 +137,9 @@ def evaluate(
             return None
 
     @cache
-    def real_features() -> NDArray[np.float32]:
-        return _required(network, "judge or other network of features").features(real)
-
-    def distance(some: Images) -> SetDistance:
-        reference = real_features()  # first, since this may be skipped
-        assert network is not None
-        return set_distance(reference, network.features(some))
+    def reality() -> _RealFeatures:
+        given = _required(network, "judge or other network of features")
+        return _RealFeatures(given, real)
 
     def drawn_training() -> Images:
         rng = np.random.default_rng(seed)
@@ -169,10 +167,12 @@ def evaluate(
         ),
         labels=part("labels", lambda: _against_labels(model, test)),
         information=part("information", lambda: _information(model, latents, images)),
-        asked=part("asked", lambda: _asked_drawn(model, judge, latents, images)),
-        quality=part("quality", lambda: distance(images)),
-        floor=part("floor", lambda: distance(drawn_training())),
-        baseline=part("baseline", lambda: distance(drawn_baseline())),
+        asked=part(
+            "asked", lambda: _asked_drawn(model, judge, latents, images, seed=seed)
+        ),
+        quality=part("quality", lambda: reality().distance(images)),
+        floor=part("floor", lambda: reality().distance(drawn_training())),
+        baseline=part("baseline", lambda: reality().distance(drawn_baseline())),
         properties=part("properties", lambda: _evidence(model, samples, seed=seed)),
         sweeps=part(
             "sweeps", lambda: _evidence(model, samples, seed=seed, steps=SWEEP_STEPS)
@@ -201,20 +201,22 @@ def as_drawn(images: Images) -> Images:
     return images[..., 0] if images.shape[3] == 1 else images
 
 
-def set_distance(
-    real: NDArray[np.float32], features: NDArray[np.float32]
-) -> SetDistance:
-    """All distances of a set of images from real ones, by features (n, f) of each."""
-    manifold = distances.precision_recall(real, features)
-    neighbours = distances.density_coverage(real, features)
-    return SetDistance(
-        images=len(features),
-        frechet=distances.frechet_distance(real, features),
-        precision=manifold.precision,
-        recall=manifold.recall,
-        density=neighbours.density,
-        coverage=neighbours.coverage,
-    )
+class _RealFeatures:
+    """The real test images as a network sees them."""
+
+    def __init__(self, network: FeatureNetwork, real: Images) -> None:
+        self._network = network
+        self._features = network.features(real)
+        self._manifold = distances.RealManifold(self._features)
+
+    def distance(self, images: Images) -> SetDistance:
+        """How far a set of images is from the real ones."""
+        features = self._network.features(images)
+        return SetDistance(
+            images=len(images),
+            frechet=distances.frechet_distance(self._features, features),
+            **asdict(self._manifold.compare(features)),
+        )
 
 
 def nearest_training(generated: Images, test: Images, train: Images) -> Neighbours:
@@ -289,7 +291,12 @@ def _information(
 
 
 def _asked_drawn(
-    model: Model, judge: ClassJudge | None, latents: Latents, images: Images
+    model: Model,
+    judge: ClassJudge | None,
+    latents: Latents,
+    images: Images,
+    *,
+    seed: int,
 ) -> AskedDrawn:
     spec = model.spec
     code = _class_code(spec)
@@ -307,36 +314,59 @@ def _asked_drawn(
         ).label_of
     )
 
-    def agreement(right: NDArray[np.bool_]) -> Agreement:
+    expected = class_of[asked]
+
+    def agreement(where: Where, ranges: Ranges, right: NDArray[np.bool_]) -> Agreement:
+        by_category = (right[asked == k] for k in range(code.size))
         return Agreement(
+            where=where,
+            ranges=ranges,
             share=float(right.mean()),
-            by_category=tuple(
-                float(right[asked == k].mean()) if (asked == k).any() else 0.0
-                for k in range(code.size)
-            ),
+            by_category=tuple(float(r.sum()) / max(1, len(r)) for r in by_category),
         )
 
-    prior = agreement(seen == class_of[asked])
-    if not spec.uniform:
-        return AskedDrawn(code.name, by_name, labels, prior, None, {}, {})
-    # Image i takes corner i modulo their number, whatever its category.
-    corners = np.array(list(product((0, 1), repeat=len(spec.uniform))))
-    high = corners[np.arange(len(latents)) % len(corners)].astype(bool)
-    ends = {
-        c.name: np.where(high[:, k], c.sweep_range[1], c.sweep_range[0])
-        for k, c in enumerate(spec.uniform)
-    }
-    right = judge.predict(model.draw(spec.assign(latents, ends))) == class_of[asked]
-    names = [c.name for c in spec.uniform]
+    prior = {c.name: (c.low, c.high) for c in spec.uniform}
+    inner = {c.name: inner_range(c) for c in spec.uniform}
+    ends = {c.name: c.sweep_range for c in spec.uniform}
+    found = [agreement("prior", prior, seen == expected)]
+    if inner != prior:
+        nearer = {
+            c.name: np.interp(latents[:, spec.columns(c.name)][:, 0], *pair)
+            for c in spec.uniform
+            for pair in [(prior[c.name], inner[c.name])]
+        }
+        seen = judge.predict(model.draw(spec.assign(latents, nearer)))
+        found.append(agreement("inner", inner, seen == expected))
+    if not ends:
+        return AskedDrawn(code.name, by_name, labels, tuple(found), {}, {})
+    rng = np.random.default_rng(seed)
+    values = {name: rng.choice(pair, len(latents)) for name, pair in ends.items()}
+    right = judge.predict(model.draw(spec.assign(latents, values))) == expected
     return AskedDrawn(
         code=code.name,
         by_name=by_name,
         labels=labels,
-        prior=prior,
-        ends=agreement(right),
-        at_low={n: float(right[~high[:, k]].mean()) for k, n in enumerate(names)},
-        at_high={n: float(right[high[:, k]].mean()) for k, n in enumerate(names)},
+        agreements=(*found, agreement("ends", ends, right)),
+        at_low=_share_where(right, values, {n: low for n, (low, _) in ends.items()}),
+        at_high=_share_where(right, values, {n: high for n, (_, high) in ends.items()}),
     )
+
+
+def inner_range(code: UniformCode) -> tuple[float, float]:
+    """The inner half of a code's sweep range: -1..1 of the usual -2..2."""
+    low, high = code.sweep_range
+    return (3 * low + high) / 4, (low + 3 * high) / 4
+
+
+def _share_where(
+    right: NDArray[np.bool_],
+    values: Mapping[str, NDArray[np.float64]],
+    at: Mapping[str, float],
+) -> dict[str, float]:
+    """Share of images that are right, where each code in turn has a value."""
+    return {
+        name: float(right[values[name] == value].mean()) for name, value in at.items()
+    }
 
 
 def _evidence(
@@ -362,7 +392,8 @@ def _leakage(
     for code in spec.uniform:
         middle = spec.assign(base, {code.name: code.middle})
         expected = judge.predict(model.draw(middle))[:, None]
-        for low, high in ((code.low, code.high), code.sweep_range):
+        prior = (code.low, code.high)
+        for low, high in sorted({inner_range(code), prior, code.sweep_range})[::-1]:
             values = code.sweep(SWEEP_STEPS, low=low, high=high)
             drawn = model.draw(traverse(base, spec, code.name, values))
             changed = judge.predict(drawn).reshape(sweeps, -1) != expected

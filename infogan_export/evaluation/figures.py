@@ -6,7 +6,7 @@ import json
 import types
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, is_dataclass
-from typing import Any, Union, get_args, get_origin, get_type_hints
+from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from infogan_export.errors import DataError
 from infogan_export.evaluation.information import InformationBound
@@ -79,10 +79,28 @@ class CodeInformation:
 
 @dataclass(frozen=True)
 class Agreement:
-    """Share of generated images that the judge takes for the class asked for."""
+    """How often the judge takes a generated image for the class asked for.
 
+    Attributes:
+        where: the uniform codes are drawn from the "prior" or the "inner" half of
+            their sweep ranges, or each is at one of the "ends" of its sweep range.
+        ranges: the range, or the two ends, of each uniform code.
+        share: of all images.
+        by_category: of those asked to be of each category.
+    """
+
+    where: Literal["prior", "inner", "ends"]
+    ranges: Mapping[str, tuple[float, float]]
     share: float
     by_category: tuple[float, ...]
+
+    def __str__(self) -> str:
+        """Where the uniform codes are, for a table."""
+        form = "at {:g} or {:g}" if self.where == "ends" else "in {:g}..{:g}"
+        told = {name: form.format(*ends) for name, ends in self.ranges.items()}
+        if len(set(told.values())) == 1:
+            return f"uniform codes {next(iter(told.values()))}"
+        return ", ".join(f"{name} {text}" for name, text in told.items())
 
 
 @dataclass(frozen=True)
@@ -94,8 +112,7 @@ class AskedDrawn:
         by_name: whether a category must show the class of its own label; else
             categories stand for classes by the best matching.
         labels: what each category is called.
-        prior: all codes drawn from their priors.
-        ends: every uniform code at one end of its sweep range.
+        agreements: with uniform codes in several places.
         at_low, at_high: share at either end of each uniform code, the others
             being at either of theirs.
     """
@@ -103,8 +120,7 @@ class AskedDrawn:
     code: str
     by_name: bool
     labels: tuple[str, ...]
-    prior: Agreement
-    ends: Agreement | None
+    agreements: tuple[Agreement, ...]
     at_low: Mapping[str, float]
     at_high: Mapping[str, float]
 
@@ -181,7 +197,7 @@ class Evaluation:
         properties: correlations of uniform codes with measured properties, noise
             and other codes varying.
         sweeps: the same along sweeps, all else held fixed.
-        leakage: of each uniform code over its prior and over its sweep range.
+        leakage: of each uniform code over several ranges.
         neighbours: the closest training images.
         skipped: by part, why it is missing.
     """

@@ -184,7 +184,6 @@ def _asked(evaluation: Evaluation) -> Iterator[str]:
     found = evaluation.asked
     if found is None:
         return
-    ends = found.ends
     how = (
         "Each value must show the class of its own label."
         if found.by_name
@@ -195,25 +194,19 @@ def _asked(evaluation: Evaluation) -> Iterator[str]:
         f"Share of {evaluation.conditions.samples:,} generated images that the judge "
         f"takes for what was asked. {how}"
     )
-    header = [found.code, "all codes from their priors"]
-    header += ["every uniform code at an end"] if ends else []
+    by_category = zip(*(a.by_category for a in found.agreements), strict=True)
     rows = [
-        (label, f"{share:.2%}", *([f"{ends.by_category[k]:.2%}"] if ends else []))
-        for k, (label, share) in enumerate(
-            zip(found.labels, found.prior.by_category, strict=True)
-        )
+        (label, *(f"{share:.2%}" for share in shares))
+        for label, shares in zip(found.labels, by_category, strict=True)
     ]
-    total = ("all", f"{found.prior.share:.2%}")
-    rows.append((*total, f"{ends.share:.2%}") if ends else total)
-    yield _table(header, rows)
+    rows.append(("all", *(f"{a.share:.2%}" for a in found.agreements)))
+    yield _table((found.code, *map(str, found.agreements)), rows)
+    ends = [
+        (name, f"{low:.2%}", f"{found.at_high[name]:.2%}")
+        for name, low in found.at_low.items()
+    ]
     if ends:
-        yield _table(
-            ("uniform code", "at its low end", "at its high end"),
-            [
-                (name, f"{low:.2%}", f"{found.at_high[name]:.2%}")
-                for name, low in found.at_low.items()
-            ],
-        )
+        yield _table(("all at their ends, and", "at the low", "at the high"), ends)
 
 
 def _quality(evaluation: Evaluation) -> Iterator[str]:

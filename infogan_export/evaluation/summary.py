@@ -66,13 +66,9 @@ def _asked(evaluation: Evaluation) -> Iterator[Row]:
     if found is None:
         return
     how = "" if found.by_name else "best matching"
-    yield Row(f"asked {found.code} = drawn", f"{found.prior.share:.2%}", how)
-    if found.ends is not None:
-        yield Row(
-            "the same, uniform codes at ends",
-            f"{found.ends.share:.2%}",
-            how,
-        )
+    yield Row(f"asked {found.code} = drawn", "", how)
+    for agreement in found.agreements:
+        yield Row(f"  {agreement}", f"{agreement.share:.2%}")
 
 
 def _distances(evaluation: Evaluation) -> Iterator[Row]:
