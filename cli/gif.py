@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -20,7 +20,10 @@ from .options import (
     parse_ranges,
     parse_settings,
 )
-from .output import chosen_output, play, save
+from .output import ProgressBar, chosen_output, play, save
+
+if TYPE_CHECKING:
+    from infogan_export.render.files import Target
 
 
 def gif(
@@ -114,4 +117,9 @@ def gif(
         )
     if show:
         play(animation.frames, fps=fps)
-    save(animation.save, target, animation.summary)
+
+    def write(file: Target) -> None:
+        with ProgressBar(animation.count, "frames") as advance:
+            animation.save(file, on_frame=advance)
+
+    save(write, target, animation.summary)

@@ -5,19 +5,20 @@ from __future__ import annotations
 import os
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, BinaryIO
 
 from infogan_export.errors import UsageError
 
 if TYPE_CHECKING:
+    from rich.progress import Progress
+
     from infogan_export.render.files import Target
     from infogan_export.render.pictures import Picture
 
 STDOUT = "-"
 
-_LONG = 5000  # images; drawing fewer is over before anyone looks
+_MOMENT = 1.0  # seconds
 
 
 def chosen_output(
@@ -89,31 +90,45 @@ def print_json(value: object) -> None:
     print(json.dumps(value, indent=2, ensure_ascii=False))
 
 
-@contextmanager
-def progress(total: int, what: str) -> Iterator[Callable[[int], None]]:
-    """A bar on stderr for work that takes a while; told of each advance."""
-    if total < _LONG or not sys.stderr.isatty():
-        yield lambda advance: None
-        return
-    from rich.console import Console
-    from rich.progress import (
-        BarColumn,
-        MofNCompleteColumn,
-        Progress,
-        TextColumn,
-        TimeRemainingColumn,
-    )
+class ProgressBar:
+    """A bar on stderr for work that takes more than a moment."""
 
-    with Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeRemainingColumn(),
+    def __init__(self, total: int, what: str) -> None:
+        self._total, self._what = total, what
+        self._done, self._begun = 0, time.monotonic()
+        self._bar: Progress | None = None
+
+    def __enter__(self) -> Callable[[int], None]:
+        return self._advance
+
+    def __exit__(self, *exception: object) -> None:
+        if self._bar is not None:
+            self._bar.stop()
+
+    def _advance(self, count: int = 1) -> None:
+        self._done += count
+        if self._bar is None:
+            if time.monotonic() - self._begun < _MOMENT or not sys.stderr.isatty():
+                return
+            self._bar = _new_bar()
+            self._bar.add_task(self._what, total=self._total)
+            self._bar.start()
+        self._bar.update(self._bar.task_ids[0], completed=self._done)
+
+
+def _new_bar() -> Progress:
+    from rich import progress
+    from rich.console import Console
+
+    return progress.Progress(
+        progress.TextColumn("{task.description}"),
+        progress.BarColumn(),
+        progress.MofNCompleteColumn(),
+        progress.TimeRemainingColumn(),
         console=Console(stderr=True),
         transient=True,
-    ) as bar:
-        task = bar.add_task(what, total=total)
-        yield lambda advance: bar.advance(task, advance)
+        redirect_stdout=False,
+    )
 
 
 def _binary_stdout() -> BinaryIO:

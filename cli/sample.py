@@ -17,7 +17,7 @@ from .options import (
     Show,
     parse_settings,
 )
-from .output import STDOUT, chosen_output, progress, save, show_picture
+from .output import STDOUT, ProgressBar, chosen_output, save, show_picture
 
 
 def sample(
@@ -68,7 +68,7 @@ def sample(
     if write is not None:
         if show or columns or scale:
             raise UsageError("--show, --columns and --scale are for a sheet (.png)")
-        with progress(count, str(output)) as advance:
+        with ProgressBar(count, str(output)) as advance:
             write(
                 load(model),
                 str(output),

@@ -37,8 +37,10 @@ def print_model(card: Mapping[str, Any]) -> None:
     """A model's card: codes, figures, files."""
     _print(
         f"[bold]{_text(card['name'])}[/]  {_shape(card['image_shape'])}, "
-        f"{card['origin']}\n{_text(card['description'])}"
+        f"{card['origin']}"
     )
+    if card["description"]:
+        _print(_text(card["description"]))
     table = _table("code", "values", "sweep", "")
     for code in card["codes"]:
         table.add_row(
@@ -67,7 +69,7 @@ def print_file(card: Mapping[str, Any]) -> None:
         "seed": _text(card["seed"]),
         **_flat(card["options"]),
         "latents": "given by the seed and the options"
-        if latents is None
+        if not latents
         else f"{len(latents)} x {len(latents[0])}, shown by --json",
     }
     _print_section(str(card["command"]), shown)

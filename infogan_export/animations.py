@@ -8,7 +8,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -136,9 +136,17 @@ class Animation:
         """What it is, in half a line."""
         return f"{self.count} frames of {self.record['model']} at {self.fps:g} fps"
 
-    def save(self, target: Target) -> None:
-        """Write it, for ever repeating; arguments and errors as `save_animation`."""
-        save_animation(self.frames, target, fps=self.fps, provenance=self.record)
+    def save(
+        self, target: Target, *, on_frame: Callable[[int], object] | None = None
+    ) -> None:
+        """Write it, for ever repeating; arguments and errors as `save_animation`.
+
+        Args:
+            target: where to.
+            on_frame: called with 1 after each frame.
+        """
+        frames = self.frames if on_frame is None else _counted(self.frames, on_frame)
+        save_animation(frames, target, fps=self.fps, provenance=self.record)
 
 
 def traversal_animation(
@@ -321,6 +329,14 @@ def _animation(
     return Animation(
         _Frames(model, latents, film, spoken), len(latents), film.fps, record
     )
+
+
+def _counted(
+    frames: Iterable[Picture], on_frame: Callable[[int], object]
+) -> Iterator[Picture]:
+    for frame in frames:
+        yield frame
+        on_frame(1)
 
 
 @dataclass(frozen=True)

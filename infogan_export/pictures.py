@@ -8,13 +8,16 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from infogan_export.catalog import GOLDEN
 from infogan_export.errors import CodeError, UsageError
 from infogan_export.latent import CategoricalCode, Code, Latents, LatentSpec
 from infogan_export.limits import require_memory
@@ -22,7 +25,7 @@ from infogan_export.record import make_record, sample_record
 from infogan_export.render.files import Target, save_image
 from infogan_export.render.pictures import Picture
 from infogan_export.render.sheet import contact_sheet
-from infogan_export.runtime import Model
+from infogan_export.runtime import Model, load
 from infogan_export.traversal import sweep_values, traverse, traverse_two
 
 Range = tuple[float, float]
@@ -238,6 +241,18 @@ def golden_sheet(model: Model) -> Picture:
     latents = np.concatenate(blocks, axis=1)
     images = model.draw(latents.reshape(-1, spec.dim))
     return contact_sheet(images, columns=latents.shape[1], padding=0)
+
+
+def write_golden(folder: str | os.PathLike[str]) -> Path:
+    """Draw the golden picture of a model's folder into it, and say where.
+
+    Raises:
+        UsageError, ModelError: the folder holds no model, or a damaged one.
+        OutputError: it cannot be written.
+    """
+    path = Path(folder) / GOLDEN
+    save_image(golden_sheet(load(folder)), path)
+    return path
 
 
 def names_to_vary(

@@ -21,7 +21,7 @@ from infogan_export.cli.app import COMMANDS
 from PIL import Image
 
 import infogan_export
-from infogan_export.pictures import golden_sheet
+from infogan_export.pictures import write_golden
 from infogan_export.render import read_provenance, save_image
 
 Run = Callable[..., "Outcome"]
@@ -245,7 +245,7 @@ def own(tmp_path: Path, tiny: Path) -> Path:
     """A copy of the tiny model, with a golden picture."""
     folder = tmp_path / "own"
     shutil.copytree(tiny.parent, folder)
-    save_image(golden_sheet(infogan_export.load(folder)), folder / "golden.png")
+    write_golden(folder)
     return folder
 
 
