@@ -24,6 +24,8 @@ COMMANDS = (
     "recognize",
     "train",
     "export",
+    "evaluate",
+    "train_judge",
 )
 USAGE, FAILURE, INTERRUPTED = 2, 1, 130
 

@@ -12,6 +12,8 @@ import typer
 
 from infogan_export.errors import OutputError, UsageError
 
+from .output import printable
+
 if TYPE_CHECKING:
     from rich.table import Table
 
@@ -175,6 +177,7 @@ def progress_bar() -> Iterator[Callable[[int, int, str], None]]:
 
 
 def _table(found: Evaluation) -> Table:
+    from rich.markup import escape
     from rich.table import Table
 
     from infogan_export.evaluation.summary import summary
@@ -183,5 +186,5 @@ def _table(found: Evaluation) -> Table:
     table.add_column("value", justify="right", no_wrap=True)
     table.add_column("beside it")
     for row in summary(found):
-        table.add_row(*row)
+        table.add_row(*(escape(printable(cell)) for cell in row))
     return table
