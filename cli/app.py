@@ -25,7 +25,7 @@ COMMANDS = (
     "train",
     "export",
     "evaluate",
-    "train_judge",
+    "train-judge",
 )
 USAGE, FAILURE, INTERRUPTED = 2, 1, 130
 
@@ -65,8 +65,9 @@ def build_app(names: Iterable[str] = COMMANDS) -> typer.Typer:
         callback=root,
     )
     for name in names:
-        module = import_module(f".{name}", __package__)
-        app.command()(getattr(module, name))
+        function = name.replace("-", "_")
+        module = import_module(f".{function}", __package__)
+        app.command()(getattr(module, function))
     return app
 
 

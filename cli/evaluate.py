@@ -12,8 +12,6 @@ import typer
 
 from infogan_export.errors import OutputError, UsageError
 
-from .output import printable
-
 if TYPE_CHECKING:
     from rich.table import Table
 
@@ -186,5 +184,6 @@ def _table(found: Evaluation) -> Table:
     table.add_column("value", justify="right", no_wrap=True)
     table.add_column("beside it")
     for row in summary(found):
-        table.add_row(*(escape(printable(cell)) for cell in row))
+        # A model's name comes from a file, which should not steer the terminal.
+        table.add_row(*(escape("".join(filter(str.isprintable, c))) for c in row))
     return table
