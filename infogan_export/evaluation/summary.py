@@ -53,11 +53,11 @@ def _labels(evaluation: Evaluation) -> Iterator[Row]:
 def _information(evaluation: Evaluation) -> Iterator[Row]:
     for found in evaluation.information or ():
         bound = found.bound
+        ceiling = "no ceiling" if bound.ceiling is None else "its ceiling"
         yield Row(
             f"L_I of {found.code}, nats",
-            f"{bound.nats:.3f} ({bound.low:.3f} to {bound.high:.3f})",
-            f"H(c) {found.entropy:.3f}, "
-            + ("its ceiling" if bound.ceiling is not None else "no ceiling"),
+            f"{bound.nats:.3f}",
+            f"{bound.low:.3f} to {bound.high:.3f}; H(c) {found.entropy:.3f}, {ceiling}",
         )
 
 
@@ -83,12 +83,10 @@ def _distances(evaluation: Evaluation) -> Iterator[Row]:
             texts.append(f"{evaluation.conditions.baseline} {other:.3f}")
         return ", ".join(texts)
 
-    ratio = f" ({model.frechet / floor.frechet:.2f} times)" if floor.frechet else ""
-    yield Row(
-        "Frechet distance",
-        f"{model.frechet:.3f}{ratio}",
-        beside("frechet"),
-    )
+    yield Row("Frechet distance", f"{model.frechet:.3f}", beside("frechet"))
+    if floor.frechet:
+        ratio = model.frechet / floor.frechet
+        yield Row("  over that of training images", f"{ratio:.2f}")
     for name in MANIFOLD_MEASURES:
         yield Row(name, f"{getattr(model, name):.3f}", beside(name))
 
@@ -127,7 +125,7 @@ def _neighbours(evaluation: Evaluation) -> Iterator[Row]:
     if found is None:
         return
     yield Row(
-        "closer than 99% of test images",
+        "closer than 99% of test",
         f"{found.closer:.1%}",
         "to a training image; by chance 1%",
     )
