@@ -11,7 +11,7 @@ from statistics import NormalDist
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from infogan_export import philox
@@ -89,6 +89,7 @@ def scalar_word(seed, index, purpose, position):
     return c[lane]
 
 
+@settings(deadline=None, max_examples=50)
 @given(SEEDS, st.integers(0, philox.MAX_INDEX), st.integers(0, 3), st.integers(0, 99))
 def test_a_word_depends_on_its_seed_index_purpose_and_position(s, i, purpose, j):
     found = philox.words(s, i, 1, j + 1, purpose)
@@ -137,6 +138,7 @@ def test_columns_of_a_latent_are_uncorrelated():
 # --- one latent for one seed and index ----------------------------------------
 
 
+@settings(deadline=None, max_examples=50)
 @given(specs(), SEEDS, st.integers(0, 10**6), st.integers(0, 9), st.integers(0, 9))
 def test_a_row_does_not_depend_on_count_or_start(spec, seed, start, before, after):
     many = spec.sample(before + 1 + after, seed=seed, start=start)
@@ -178,6 +180,7 @@ def test_seeds_and_indices_outside_the_stream_are_refused(bad):
         SPEC.sample(**({"count": 1} | bad))
 
 
+@settings(deadline=None, max_examples=50)
 @given(specs())
 def test_samples_lie_within_the_prior(spec):
     latents = spec.sample(50)
@@ -194,11 +197,13 @@ def test_samples_lie_within_the_prior(spec):
 # --- the specification --------------------------------------------------------
 
 
+@settings(deadline=None, max_examples=50)
 @given(specs())
 def test_a_specification_survives_json(spec):
     assert LatentSpec.from_dict(json.loads(json.dumps(spec.to_dict()))) == spec
 
 
+@settings(deadline=None, max_examples=50)
 @given(specs())
 def test_columns_cover_a_latent_once(spec):
     slices = [spec.columns(name) for name in ("noise", *(c.name for c in spec.codes))]
@@ -295,6 +300,7 @@ def test_renaming_keeps_the_layout():
 # --- values of codes ----------------------------------------------------------
 
 
+@settings(deadline=None, max_examples=50)
 @given(st.sampled_from([code.name for code in SPEC.codes]), SEEDS)
 def test_assign_changes_only_the_named_code(name, seed):
     latents = SPEC.sample(3, seed=seed)
@@ -364,6 +370,7 @@ def test_a_bad_value_is_named_with_its_code(name, value, told):
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.filterwarnings("ignore:.*ragged")  # numpy before 1.24 only warns
 def test_a_ragged_value_is_refused():
     for name in ("shape", "slant"):
         with pytest.raises(CodeError, match=name):

@@ -11,7 +11,7 @@ from types import SimpleNamespace
 import numpy as np
 import onnxruntime
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import infogan_export
@@ -175,6 +175,12 @@ def test_images_are_recognized_in_any_of_their_forms(model):
 def test_what_is_no_image_of_this_model_is_refused(model, images, told):
     with pytest.raises(UsageError, match=told):
         model.recognize(images)
+
+
+@pytest.mark.filterwarnings("ignore:.*ragged")  # numpy before 1.24 only warns
+def test_images_of_different_sizes_are_refused(model):
+    with pytest.raises(UsageError, match="same size|got an array"):
+        model.recognize([[1], [1, 2]])
 
 
 def test_a_generator_alone_draws_but_does_not_recognize(folder):
@@ -409,6 +415,7 @@ def test_the_messages_that_hold_tensors_are_those_of_onnx():
     } == _HOLDS
 
 
+@settings(deadline=None, max_examples=50)
 @given(st.binary())
 def test_any_bytes_are_walked_or_refused(content):
     try:

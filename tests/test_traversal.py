@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from infogan_export.errors import CodeError
@@ -28,6 +28,7 @@ SPECS = {kind: LatentSpec(Noise(6, kind), CODES) for kind in ("uniform", "normal
 SPEC = SPECS["uniform"]
 
 
+@settings(deadline=None, max_examples=50)
 @given(
     st.sampled_from(["digit", "slant", "width", "cat", "cont2"]),
     st.integers(0, 4),
@@ -97,6 +98,7 @@ def test_a_sweep_that_cannot_be_is_refused(name, asked, told):
 
 
 @pytest.mark.parametrize("kind", SPECS)
+@settings(deadline=None, max_examples=50)
 @given(seed=st.integers(0, 2**64 - 1))
 def test_interpolation_reaches_its_ends_exactly(kind, seed):
     spec = SPECS[kind]
@@ -116,6 +118,7 @@ def test_uniform_noise_and_all_codes_go_straight():
         np.testing.assert_allclose(path[0, held], straight[held], atol=1e-6)
 
 
+@settings(deadline=None, max_examples=50)
 @given(seed=st.integers(0, 2**64 - 1), weight=st.floats(0, 1))
 def test_normal_noise_keeps_its_norm_and_turns_evenly(seed, weight):
     spec = LatentSpec(Noise(6, "normal"))
