@@ -167,7 +167,6 @@ def test_images_are_recognized_in_any_of_their_forms(model):
         (np.full((8, 8), 1.5), "0 to 1"),
         (np.full((8, 8), np.nan), "0 to 1"),
         (np.full((8, 8), 1e300), "0 to 1"),
-        ([[1], [1, 2]], "same size|got an array"),
         ("picture.png", r"got an array \(\)"),
         (None, r"got an array \(\)"),
     ],
@@ -179,7 +178,7 @@ def test_what_is_no_image_of_this_model_is_refused(model, images, told):
 
 @pytest.mark.filterwarnings("ignore:.*ragged")  # numpy before 1.24 only warns
 def test_images_of_different_sizes_are_refused(model):
-    with pytest.raises(UsageError, match="same size|got an array"):
+    with pytest.raises(UsageError, match=r"same size|got an array"):
         model.recognize([[1], [1, 2]])
 
 
