@@ -146,7 +146,7 @@ def test_a_perfect_model_has_perfect_figures(found, model):
     assert shape.bound.nats == pytest.approx(shape.bound.ceiling)
     assert shape.entropy == pytest.approx(np.log(3))
     assert all(code.bound.low > code.entropy for code in uniform)
-    assert [a.where for a in found.asked.agreements] == ["prior", "ends"]
+    assert [a.where for a in found.asked.agreements] == ["prior", "end", "ends"]
     assert all(a.share == 1 for a in found.asked.agreements)
     assert found.asked.at_low == found.asked.at_high == {"slant": 1, "thickness": 1}
     assert found.quality == found.baseline
@@ -232,6 +232,9 @@ def test_copies_of_training_images_are_found(model, sets):
     assert found.closer == 1
     assert found.median < 1e-3 < found.test_median
     assert all(image == 300 + sample for sample, image in found.closest)
+    thirds = np.arange(100) % 3
+    found = nearest_training(copied, sets["test"].images[..., 0], train, thirds)
+    assert np.bincount([thirds[i] for i, _ in found.closest]).tolist() == [7, 7, 6]
 
 
 # --- the report --------------------------------------------------------------

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from functools import cache
 from importlib.util import find_spec
-from typing import Literal, Protocol, TypeVar
+from typing import Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,6 +28,7 @@ from infogan_export.evaluation.figures import (
     Leakage,
     Neighbours,
     SetDistance,
+    Where,
 )
 from infogan_export.evaluation.information import (
     categorical_information,
@@ -41,7 +42,6 @@ from infogan_export.traversal import traverse
 
 Images = NDArray[np.uint8]
 Progress = Callable[[int, int, str], None]
-Where = Literal["prior", "inner", "ends"]
 Ranges = Mapping[str, tuple[float, float]]
 T = TypeVar("T")
 
@@ -122,6 +122,7 @@ def evaluate(
     latents = spec.sample(samples, seed=seed)
     images = model.draw(latents)
     real, known = as_drawn(test.images), as_drawn(train.images)
+    categories = _categories(spec, latents)
     skipped: dict[str, str] = {}
     begun = 0
 
@@ -178,7 +179,9 @@ def evaluate(
             "sweeps", lambda: _evidence(model, samples, seed=seed, steps=SWEEP_STEPS)
         ),
         leakage=part("leakage", lambda: _leakage(model, judge, samples, seed=seed)),
-        neighbours=part("neighbours", lambda: nearest_training(images, real, known)),
+        neighbours=part(
+            "neighbours", lambda: nearest_training(images, real, known, categories)
+        ),
         skipped=skipped,
     )
     if progress is not None:
@@ -219,13 +222,29 @@ class _RealFeatures:
         )
 
 
-def nearest_training(generated: Images, test: Images, train: Images) -> Neighbours:
-    """Look for memorised training images among the generated ones."""
+def nearest_training(
+    generated: Images,
+    test: Images,
+    train: Images,
+    categories: NDArray[np.int64] | None = None,
+) -> Neighbours:
+    """Look for memorised training images among the generated ones.
+
+    With `categories` (n,), the closest images are the closest of each: plain
+    ones would be nothing but the thinnest strokes.
+    """
     count = min(_NEIGHBOURS_COMPARED, len(generated), len(test))
     known = _pixels(train)
     which, near = distances.nearest(_pixels(generated[:count]), known)
     _, usual = distances.nearest(_pixels(test[:count]), known)
-    closest = np.argsort(near, kind="stable")[:NEIGHBOURS_SHOWN]
+    groups = np.zeros(count, int) if categories is None else categories[:count]
+    rank = np.zeros(count, int)
+    for group in np.unique(groups):
+        members = np.flatnonzero(groups == group)
+        rank[members[np.argsort(near[members], kind="stable")]] = np.arange(
+            len(members)
+        )
+    closest = np.lexsort((near, groups, rank))[:NEIGHBOURS_SHOWN]
 
     def pairs(samples: NDArray[np.int64]) -> tuple[tuple[int, int], ...]:
         return tuple((int(i), int(which[i])) for i in samples)
@@ -301,72 +320,74 @@ def _asked_drawn(
     spec = model.spec
     code = _class_code(spec)
     judge = _required(judge, "judge")
-    asked = latents[:, spec.columns(code.name)].argmax(axis=1)
+    asked = _categories(spec, latents)
+    assert asked is not None
     seen = judge.predict(images)
-    classes = judge.report.labels
     labels = tuple(map(code.label, range(code.size)))
-    by_name = set(labels) <= set(classes)
-    class_of = (
-        np.array([classes.index(label) for label in labels])
-        if by_name
-        else association.match_categories(
-            asked, seen, max(code.size, len(classes))
-        ).label_of
-    )
-
-    expected = class_of[asked]
+    by_name, class_of = _classes_of(labels, judge.report.labels, asked, seen)
+    expected: NDArray[np.int64] = class_of[asked]
 
     def agreement(where: Where, ranges: Ranges, right: NDArray[np.bool_]) -> Agreement:
-        by_category = (right[asked == k] for k in range(code.size))
-        return Agreement(
-            where=where,
-            ranges=ranges,
-            share=float(right.mean()),
-            by_category=tuple(float(r.sum()) / max(1, len(r)) for r in by_category),
-        )
+        by_category = tuple(_share(right[asked == k]) for k in range(code.size))
+        return Agreement(where, ranges, _share(right), by_category)
+
+    def drawn_right(values: Mapping[str, NDArray[np.float64]]) -> NDArray[np.bool_]:
+        drawn = model.draw(spec.assign(latents, values))
+        right: NDArray[np.bool_] = judge.predict(drawn) == expected
+        return right
 
     prior = {c.name: (c.low, c.high) for c in spec.uniform}
     inner = {c.name: inner_range(c) for c in spec.uniform}
     ends = {c.name: c.sweep_range for c in spec.uniform}
+    own = {name: latents[:, spec.columns(name)][:, 0] for name in prior}
     found = [agreement("prior", prior, seen == expected)]
     if inner != prior:
-        nearer = {
-            c.name: np.interp(latents[:, spec.columns(c.name)][:, 0], *pair)
-            for c in spec.uniform
-            for pair in [(prior[c.name], inner[c.name])]
-        }
-        seen = judge.predict(model.draw(spec.assign(latents, nearer)))
-        found.append(agreement("inner", inner, seen == expected))
+        nearer = {n: np.interp(own[n], prior[n], inner[n]) for n in prior}
+        found.insert(0, agreement("inner", inner, drawn_right(nearer)))
     if not ends:
         return AskedDrawn(code.name, by_name, labels, tuple(found), {}, {})
     rng = np.random.default_rng(seed)
-    values = {name: rng.choice(pair, len(latents)) for name, pair in ends.items()}
-    right = judge.predict(model.draw(spec.assign(latents, values))) == expected
+    extreme = {name: rng.choice(pair, len(latents)) for name, pair in ends.items()}
+    which = rng.integers(len(ends), size=len(latents))
+    alone = {
+        name: np.where(which == k, extreme[name], own[name])
+        for k, name in enumerate(ends)
+    }
+    right = drawn_right(alone)
+    if len(ends) > 1:
+        found.append(agreement("end", ends, right))
     return AskedDrawn(
         code=code.name,
         by_name=by_name,
         labels=labels,
-        agreements=(*found, agreement("ends", ends, right)),
-        at_low=_share_where(right, values, {n: low for n, (low, _) in ends.items()}),
-        at_high=_share_where(right, values, {n: high for n, (_, high) in ends.items()}),
+        agreements=(*found, agreement("ends", ends, drawn_right(extreme))),
+        at_low={n: _share(right[alone[n] == low]) for n, (low, _) in ends.items()},
+        at_high={n: _share(right[alone[n] == high]) for n, (_, high) in ends.items()},
     )
+
+
+def _classes_of(
+    labels: tuple[str, ...],
+    classes: tuple[str, ...],
+    asked: NDArray[np.int64],
+    seen: NDArray[np.int64],
+) -> tuple[bool, NDArray[np.int64]]:
+    """Whether categories are called as classes are, and the class of each."""
+    if set(labels) <= set(classes):
+        return True, np.array([classes.index(label) for label in labels])
+    size = max(len(labels), len(classes))
+    return False, association.match_categories(asked, seen, size).label_of
+
+
+def _share(right: NDArray[np.bool_]) -> float:
+    """How many of them are right, 0 to 1; 0 where there are none."""
+    return float(right.sum()) / max(1, len(right))
 
 
 def inner_range(code: UniformCode) -> tuple[float, float]:
     """The inner half of a code's sweep range: -1..1 of the usual -2..2."""
     low, high = code.sweep_range
     return (3 * low + high) / 4, (low + 3 * high) / 4
-
-
-def _share_where(
-    right: NDArray[np.bool_],
-    values: Mapping[str, NDArray[np.float64]],
-    at: Mapping[str, float],
-) -> dict[str, float]:
-    """Share of images that are right, where each code in turn has a value."""
-    return {
-        name: float(right[values[name] == value].mean()) for name, value in at.items()
-    }
 
 
 def _evidence(
@@ -393,7 +414,9 @@ def _leakage(
         middle = spec.assign(base, {code.name: code.middle})
         expected = judge.predict(model.draw(middle))[:, None]
         prior = (code.low, code.high)
-        for low, high in sorted({inner_range(code), prior, code.sweep_range})[::-1]:
+        for low, high in sorted(
+            {inner_range(code), prior, code.sweep_range}, reverse=True
+        ):
             values = code.sweep(SWEEP_STEPS, low=low, high=high)
             drawn = model.draw(traverse(base, spec, code.name, values))
             changed = judge.predict(drawn).reshape(sweeps, -1) != expected
@@ -415,6 +438,16 @@ def _class_code(spec: LatentSpec) -> CategoricalCode:
     if not spec.categorical:
         raise _Skipped("the model has no categorical code")
     return spec.categorical[0]
+
+
+def _categories(spec: LatentSpec, latents: Latents) -> NDArray[np.int64] | None:
+    """The category of the first categorical code in each latent, if there is one."""
+    if not spec.categorical:
+        return None
+    found: NDArray[np.int64] = latents[
+        :, spec.columns(spec.categorical[0].name)
+    ].argmax(1)
+    return found
 
 
 def _require_uniform(spec: LatentSpec) -> None:

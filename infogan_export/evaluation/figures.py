@@ -13,6 +13,8 @@ from infogan_export.evaluation.information import InformationBound
 from infogan_export.evaluation.judge import JudgeReport
 from infogan_export.evaluation.naming import CodeEvidence
 
+Where = Literal["inner", "prior", "end", "ends"]
+
 
 @dataclass(frozen=True)
 class Conditions:
@@ -82,25 +84,33 @@ class Agreement:
     """How often the judge takes a generated image for the class asked for.
 
     Attributes:
-        where: the uniform codes are drawn from the "prior" or the "inner" half of
-            their sweep ranges, or each is at one of the "ends" of its sweep range.
+        where: the uniform codes are drawn from the "inner" half of their sweep
+            ranges or from their "prior", or one of them (the "end") or each of
+            them (the "ends") is at an end of its sweep range.
         ranges: the range, or the two ends, of each uniform code.
         share: of all images.
         by_category: of those asked to be of each category.
     """
 
-    where: Literal["prior", "inner", "ends"]
+    where: Where
     ranges: Mapping[str, tuple[float, float]]
     share: float
     by_category: tuple[float, ...]
 
     def __str__(self) -> str:
         """Where the uniform codes are, for a table."""
-        form = "at {:g} or {:g}" if self.where == "ends" else "in {:g}..{:g}"
+        form = "{:g} or {:g}" if self.where in ("end", "ends") else "{:g}..{:g}"
         told = {name: form.format(*ends) for name, ends in self.ranges.items()}
-        if len(set(told.values())) == 1:
-            return f"uniform codes {next(iter(told.values()))}"
-        return ", ".join(f"{name} {text}" for name, text in told.items())
+        alike = len(set(told.values())) == 1
+        where = (
+            next(iter(told.values()))
+            if alike
+            else ", ".join(f"{name} {text}" for name, text in told.items())
+        )
+        which = {"end": "one code at", "ends": "all codes at"}.get(
+            self.where, "codes in"
+        )
+        return f"{which} {where}" if told else "no uniform codes"
 
 
 @dataclass(frozen=True)
@@ -114,7 +124,7 @@ class AskedDrawn:
         labels: what each category is called.
         agreements: with uniform codes in several places.
         at_low, at_high: share at either end of each uniform code, the others
-            being at either of theirs.
+            drawn from their priors.
     """
 
     code: str
@@ -171,7 +181,7 @@ class Neighbours:
         closer: share of generated images closer to one than 99% of the test
             images are: about 0.01 where nothing was memorised.
         first: (sample, training image) of the first samples.
-        closest: the same of the samples that are closest.
+        closest: the same of the samples that are closest, of each category.
     """
 
     images: int

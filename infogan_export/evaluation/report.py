@@ -46,7 +46,8 @@ code { font-size: .85em; overflow-wrap: anywhere; }
   body { max-width: none; margin: 0; padding: 0; font-size: 10pt; }
   h2 { break-after: avoid; border: 0; margin-top: 1.2rem; padding-top: 0; }
   figure, tr, .whole { break-inside: avoid; }
-  img { max-height: 20cm; width: auto; }
+  h2 + p { break-after: avoid; }
+  img { max-height: 10.5cm; width: auto; }
   thead { display: table-header-group; }
   .scroll { overflow: visible; }
 }
@@ -206,7 +207,7 @@ def _asked(evaluation: Evaluation) -> Iterator[str]:
         for name, low in found.at_low.items()
     ]
     if ends:
-        yield _table(("all at their ends, and", "at the low", "at the high"), ends)
+        yield _table(("one code at an end", "the low one", "the high one"), ends)
 
 
 def _quality(evaluation: Evaluation) -> Iterator[str]:
@@ -301,14 +302,17 @@ def _neighbours(evaluation: Evaluation, model: Model, train: ImageSet) -> Iterat
         "images are closer than 99% of the test images are. Copies would be far closer "
         "than any test image; 1% would be closer by chance."
     )
-    for pairs, which in ((found.first, "first"), (found.closest, "closest")):
+    by_class = " of each category" if model.spec.categorical else ""
+    for pairs, which in (
+        (found.first, f"first {len(found.first)}"),
+        (found.closest, f"{len(found.closest)} closest{by_class}"),
+    ):
         yield _figure(
             pictures.neighbours_sheet(
                 model, as_drawn(train.images), pairs, seed=evaluation.conditions.seed
             ),
             alt=f"The {which} generated images, each above its closest training image.",
-            caption=f"The {which} {len(pairs)} of them, each above its closest "
-            "training image.",
+            caption=f"The {which}, each above its closest training image.",
         )
 
 

@@ -66,9 +66,8 @@ def _asked(evaluation: Evaluation) -> Iterator[Row]:
     if found is None:
         return
     how = "" if found.by_name else "best matching"
-    yield Row(f"asked {found.code} = drawn", "", how)
     for agreement in found.agreements:
-        yield Row(f"  {agreement}", f"{agreement.share:.2%}")
+        yield Row(f"drawn as asked, {agreement}", f"{agreement.share:.2%}", how)
 
 
 def _distances(evaluation: Evaluation) -> Iterator[Row]:
@@ -86,7 +85,7 @@ def _distances(evaluation: Evaluation) -> Iterator[Row]:
     yield Row("Frechet distance", f"{model.frechet:.3f}", beside("frechet"))
     if floor.frechet:
         ratio = model.frechet / floor.frechet
-        yield Row("  over that of training images", f"{ratio:.2f}")
+        yield Row("the same over the training images'", f"{ratio:.2f}")
     for name in MANIFOLD_MEASURES:
         yield Row(name, f"{getattr(model, name):.3f}", beside(name))
 
@@ -125,7 +124,7 @@ def _neighbours(evaluation: Evaluation) -> Iterator[Row]:
     if found is None:
         return
     yield Row(
-        "closer than 99% of test",
+        "closer than 99% of test images",
         f"{found.closer:.1%}",
         "to a training image; by chance 1%",
     )
