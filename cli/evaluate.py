@@ -53,6 +53,15 @@ def evaluate(
             rich_help_panel=_AGAINST,
         ),
     ] = None,
+    inception: Annotated[
+        bool,
+        typer.Option(
+            "--inception",
+            help="Take distances in Inception's features, not the judge's (slow; "
+            "needs torch-fidelity).",
+            rich_help_panel=_AGAINST,
+        ),
+    ] = False,
     samples: Annotated[
         int, typer.Option(help="Images to generate for each figure.")
     ] = 10_000,
@@ -77,6 +86,7 @@ def evaluate(
     from infogan_export.atomic import atomic_writer
     from infogan_export.evaluation.evaluate import evaluate as measure
     from infogan_export.evaluation.evaluate import require_extra
+    from infogan_export.evaluation.inception import Inception
     from infogan_export.evaluation.judge import Judge
     from infogan_export.runtime import load
 
@@ -92,6 +102,7 @@ def evaluate(
             test=test,
             train=train,
             judge=None if judge is None else Judge(judge),
+            features=Inception() if inception else None,
             baseline=None if baseline is None else load(baseline),
             seed=seed,
             samples=samples,

@@ -8,6 +8,7 @@ import sys
 from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 import pytest
@@ -20,12 +21,13 @@ pytest.importorskip("matplotlib")
 from infogan_export.cli import main
 
 from infogan_export.datasets import ImageSet
-from infogan_export.errors import DataError, UsageError
+from infogan_export.errors import DataError, MissingExtraError, UsageError
 from infogan_export.evaluation import association as assoc
 from infogan_export.evaluation import evaluate as evaluate_module
 from infogan_export.evaluation import naming
 from infogan_export.evaluation.evaluate import PARTS, evaluate, nearest_training
 from infogan_export.evaluation.figures import Evaluation
+from infogan_export.evaluation.inception import Inception
 from infogan_export.evaluation.judge import JudgeReport
 from infogan_export.evaluation.report import render_report
 from infogan_export.latent import CategoricalCode, LatentSpec, Noise, UniformCode
@@ -235,6 +237,33 @@ def test_copies_of_training_images_are_found(model, sets):
     thirds = np.arange(100) % 3
     found = nearest_training(copied, sets["test"].images[..., 0], train, thirds)
     assert np.bincount([thirds[i] for i, _ in found.closest]).tolist() == [7, 7, 6]
+
+
+def test_inception_sees_grey_images_in_three_channels(model, sets, monkeypatch):
+    torch = pytest.importorskip("torch")
+
+    class Extractor:
+        def __init__(self, name, features):
+            assert features == ["2048"]
+
+        def __call__(self, batch):
+            assert batch.dtype == torch.uint8
+            assert batch.shape[1:] == (3, 8, 8)
+            return (batch.flatten(1).float(),)
+
+    module = ModuleType("torch_fidelity.feature_extractor_inceptionv3")
+    module.FeatureExtractorInceptionV3 = Extractor
+    monkeypatch.setitem(sys.modules, "torch_fidelity", ModuleType("torch_fidelity"))
+    monkeypatch.setitem(sys.modules, module.__name__, module)
+    network = Inception()
+    images = sets["test"].images[..., 0]
+    assert (network.features(images)[:, :64] == images.reshape(300, 64)).all()
+    found = evaluate(model, **sets, features=network, samples=100)
+    assert found.quality is not None
+    assert "Inception" in found.conditions.features
+    monkeypatch.setitem(sys.modules, module.__name__, None)
+    with pytest.raises(MissingExtraError, match=r"infogan-export\[inception\]"):
+        Inception()
 
 
 # --- the report --------------------------------------------------------------
