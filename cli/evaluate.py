@@ -191,7 +191,8 @@ def _table(found: Evaluation) -> Table:
 
     from infogan_export.evaluation.summary import summary
 
-    table = Table("figure", box=None, pad_edge=False)
+    table = Table(box=None, pad_edge=False)
+    table.add_column("figure", no_wrap=True)
     table.add_column("value", justify="right", no_wrap=True)
     table.add_column("beside it")
     for row in summary(found):
