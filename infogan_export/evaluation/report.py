@@ -45,7 +45,7 @@ code { font-size: .85em; overflow-wrap: anywhere; }
 @media print {
   body { max-width: none; margin: 0; padding: 0; font-size: 10pt; }
   h2 { break-after: avoid; border: 0; margin-top: 1.2rem; padding-top: 0; }
-  figure, tr, .whole { break-inside: avoid; }
+  figure, tr, p { break-inside: avoid; }
   h2 + p { break-after: avoid; }
   img { max-height: 10.5cm; width: auto; }
   thead { display: table-header-group; }
@@ -302,18 +302,16 @@ def _neighbours(evaluation: Evaluation, model: Model, train: ImageSet) -> Iterat
         "images are closer than 99% of the test images are. Copies would be far closer "
         "than any test image; 1% would be closer by chance."
     )
-    by_class = " of each category" if model.spec.categorical else ""
+    in_turn = ", the categories in turn" if model.spec.categorical else ""
     for pairs, which in (
-        (found.first, f"first {len(found.first)}"),
-        (found.closest, f"{len(found.closest)} closest{by_class}"),
+        (found.first, f"first {len(found.first)} generated images"),
+        (found.closest, f"{len(found.closest)} closest{in_turn}"),
     ):
-        yield _figure(
-            pictures.neighbours_sheet(
-                model, as_drawn(train.images), pairs, seed=evaluation.conditions.seed
-            ),
-            alt=f"The {which} generated images, each above its closest training image.",
-            caption=f"The {which}, each above its closest training image.",
+        told = f"The {which}, each above its closest training image."
+        sheet = pictures.neighbours_sheet(
+            model, as_drawn(train.images), pairs, seed=evaluation.conditions.seed
         )
+        yield _figure(sheet, alt=told, caption=told)
 
 
 def _conditions(evaluation: Evaluation) -> Iterator[str]:
