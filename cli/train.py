@@ -2,123 +2,129 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from infogan_export.errors import MissingExtraError, UsageError
+from infogan_export.errors import InfoganError, MissingExtraError, UsageError
 
 if TYPE_CHECKING:
     from infogan_export.datasets import ImageSet
     from infogan_export.training.config import TrainingConfig
     from infogan_export.training.loop import Progress
 
+_MAX_SEEDS = 1000
+_PRESET = "the preset's"
+
+
+def _option(
+    text: str, panel: str, *names: str, default: str | None = None, **more: Any
+) -> Any:
+    """An option's help; ``default`` says in words what leaving it out means."""
+    shown = True if default is None else default
+    return typer.Option(
+        *names, help=text, rich_help_panel=panel, show_default=shown, **more
+    )
+
+
+_DATA, _RUN, _ENGINE = "Data", "Run", "Engine"
 _RESULT = "What decides the result"
-_DATA = "Data"
-_ENGINE = "Engine"
 
 
 def train(
-    preset: Annotated[
-        str, typer.Option(help="Recipe to start from: mnist, mnist-gan, mnist-paper.")
-    ] = "mnist",
-    run_dir: Annotated[
-        Path, typer.Option(help="Folder of the runs; each gets PRESET-SEED in it.")
-    ] = Path("runs"),
     data: Annotated[
-        str | None,
-        typer.Option(
-            help="Download a data set: mnist, fashion-mnist.", rich_help_panel=_DATA
-        ),
+        str | None, _option("Data set to download: mnist or fashion-mnist.", _DATA)
     ] = None,
     data_dir: Annotated[
         Path | None,
-        typer.Option(
-            help="Read IDX files, an image folder or an .npz instead.",
-            rich_help_panel=_DATA,
-        ),
+        _option("Folder of IDX files or images, or an .npz.", _DATA),
     ] = None,
     size: Annotated[
         str | None,
-        typer.Option(
-            help="Resize the images, HEIGHTxWIDTH, e.g. 32x32.", rich_help_panel=_DATA
-        ),
+        _option("Resize the images to HEIGHTxWIDTH.", _DATA, default="as they are"),
     ] = None,
     channels: Annotated[
         int | None,
-        typer.Option(
-            help="Convert the images to grey (1) or colour (3).", rich_help_panel=_DATA
+        _option(
+            "Convert the images to grey (1) or colour (3).",
+            _DATA,
+            default="as they are",
         ),
     ] = None,
     skip_broken: Annotated[
         bool,
-        typer.Option(
-            help="Leave out files that cannot be read, and say how many.",
-            rich_help_panel=_DATA,
+        _option(
+            "Leave out image files that cannot be read, and say how many.",
+            _DATA,
+            "--skip-broken",
         ),
     ] = False,
-    seeds: Annotated[
+    preset: Annotated[
         str,
-        typer.Option(
-            help="One seed, or several: 0..4 or 1,5,7.", rich_help_panel=_RESULT
-        ),
+        _option("Recipe to start from: mnist, mnist-gan, mnist-paper.", _RESULT),
+    ] = "mnist",
+    seeds: Annotated[
+        str, _option("One seed, or a run for each of 0..4 or 1,5,7.", _RESULT)
     ] = "0",
     steps: Annotated[
-        int | None, typer.Option(help="Steps in all.", rich_help_panel=_RESULT)
+        int | None, _option("Steps in all.", _RESULT, default=_PRESET)
     ] = None,
     batch_size: Annotated[
-        int | None, typer.Option(help="Images a step.", rich_help_panel=_RESULT)
+        int | None,
+        _option("Images of a step, over all processes.", _RESULT, default=_PRESET),
     ] = None,
     lambda_cat: Annotated[
         float | None,
-        typer.Option(
-            help="lambda of categorical codes; 0 for a regular GAN.",
-            rich_help_panel=_RESULT,
+        _option(
+            "Weight of L_I of categorical codes; 0 for a regular GAN.",
+            _RESULT,
+            default=_PRESET,
         ),
     ] = None,
     lambda_cont: Annotated[
         float | None,
-        typer.Option(
-            help="lambda of uniform codes; 0 for a regular GAN.",
-            rich_help_panel=_RESULT,
+        _option(
+            "Weight of L_I of uniform codes; 0 for a regular GAN.",
+            _RESULT,
+            default=_PRESET,
         ),
     ] = None,
     consistency: Annotated[
         float | None,
-        typer.Option(
-            help="Weight of Q's agreement between real images and moved ones.",
-            rich_help_panel=_RESULT,
+        _option(
+            "Weight of Q's agreement on real images and moved ones.",
+            _RESULT,
+            default=_PRESET,
         ),
     ] = None,
     rate_g: Annotated[
-        float | None,
-        typer.Option(help="Learning rate of G.", rich_help_panel=_RESULT),
+        float | None, _option("Learning rate of G.", _RESULT, default=_PRESET)
     ] = None,
     rate_d: Annotated[
-        float | None,
-        typer.Option(help="Learning rate of D and Q.", rich_help_panel=_RESULT),
+        float | None, _option("Learning rate of D and Q.", _RESULT, default=_PRESET)
     ] = None,
+    run_dir: Annotated[
+        Path, _option("Folder in which each run gets PRESET-SEED.", _RUN)
+    ] = Path("runs"),
     resume: Annotated[
-        bool, typer.Option("--resume", help="Go on from each run's last checkpoint.")
+        bool, _option("Go on from the last checkpoint, if any.", _RUN, "--resume")
     ] = False,
     checkpoint_every: Annotated[
-        int, typer.Option(help="Steps between checkpoints.", min=1)
+        int, _option("Steps between checkpoints.", _RUN, min=1)
     ] = 500,
     accelerator: Annotated[
-        str, typer.Option(help="auto, cpu, cuda, mps.", rich_help_panel=_ENGINE)
+        str, _option("Kind of device: auto, cpu, cuda, mps.", _ENGINE)
     ] = "auto",
     devices: Annotated[
-        int,
-        typer.Option(
-            help="How many; on a CPU, processes.", rich_help_panel=_ENGINE, min=1
-        ),
+        int, _option("How many devices; on a CPU, processes.", _ENGINE, min=1)
     ] = 1,
     precision: Annotated[
         str,
-        typer.Option(
-            help="auto (bf16 where it is fast), 32-true, bf16-mixed, 16-mixed.",
-            rich_help_panel=_ENGINE,
+        _option(
+            "auto (bf16-mixed where it is fast), 32-true, bf16-mixed, 16-mixed.",
+            _ENGINE,
         ),
     ] = "auto",
 ) -> None:
@@ -128,7 +134,6 @@ def train(
     """
     from dataclasses import replace
 
-    images = _images(data, data_dir, size, channels, skip_broken)
     try:
         from infogan_export.training.config import preset as named
         from infogan_export.training.engine import build_fabric
@@ -138,7 +143,7 @@ def train(
 
     recipe = named(preset)
     weight = recipe.consistency.weight if consistency is None else consistency
-    given = {
+    given: dict[str, Any] = {
         "steps": steps,
         "batch_size": batch_size,
         "lambda_categorical": lambda_cat,
@@ -148,20 +153,30 @@ def train(
         "consistency": replace(recipe.consistency, weight=weight),
     }
     recipe = replace(recipe, **{k: v for k, v in given.items() if v is not None})
+    recipes = [replace(recipe, seed=seed) for seed in parse_seeds(seeds)]
+    images = _images(data, data_dir, size, channels, skip_broken)
     fabric = build_fabric(accelerator=accelerator, devices=devices, precision=precision)
-    for seed in parse_seeds(seeds):
-        folder = run_dir / f"{preset}-{seed}"
-        with _ProgressLine(folder.name, recipe) as line:
-            run(
-                replace(recipe, seed=seed),
-                images,
-                folder,
-                fabric=fabric,
-                resume=resume,
-                checkpoint_every=checkpoint_every,
-                on_progress=line.update if fabric.is_global_zero else None,
-            )
-        if fabric.is_global_zero:
+    leads = fabric.is_global_zero
+    if leads and images.skipped:
+        print(f"left out {images.skipped} broken files", file=sys.stderr)
+    for one in recipes:
+        folder = run_dir / f"{preset}-{one.seed}"
+        try:
+            with _ProgressLine(folder.name, one, shown=leads) as line:
+                run(
+                    one,
+                    images,
+                    folder,
+                    fabric=fabric,
+                    resume=resume,
+                    checkpoint_every=checkpoint_every,
+                    on_progress=line.update if leads else None,
+                )
+        except (InfoganError, KeyboardInterrupt):
+            if leads:
+                raise
+            raise typer.Exit(1) from None  # the first process speaks for all
+        if leads:
             print(f"{folder}: trained; next: infogan-gen export {folder}")
 
 
@@ -169,17 +184,20 @@ def parse_seeds(text: str) -> list[int]:
     """``3``, ``0..4`` or ``1,5,7`` as a list of seeds.
 
     Raises:
-        UsageError: none of these forms.
+        UsageError: none of these forms, or far too many.
     """
-    seeds: list[int] = []
+    seeds: dict[int, None] = {}
     for part in text.split(","):
         first, dots, last = part.partition("..")
         if not first.isdecimal() or (dots and not last.isdecimal()):
             raise UsageError(f"seeds are numbers like 3, 0..4 or 1,5,7, got {text!r}")
-        seeds += range(int(first), int(last if dots else first) + 1)
-    if not seeds:
-        raise UsageError(f"no seed in {text!r}; the first must not be above the last")
-    return seeds
+        several = range(int(first), int(last if dots else first) + 1)
+        if len(several[: _MAX_SEEDS + 1]) > _MAX_SEEDS:
+            raise UsageError(f"{text!r} are more than {_MAX_SEEDS} seeds")
+        if not several:
+            raise UsageError(f"in {part!r} the first seed is above the last")
+        seeds |= dict.fromkeys(several)
+    return list(seeds)
 
 
 def _images(
@@ -191,19 +209,15 @@ def _images(
 ) -> ImageSet:
     from infogan_export.datasets import load_dataset, read_images
 
-    if (data is None) == (data_dir is None):
-        raise UsageError("give either --data NAME or --data-dir DIR")
-    if data is not None:
-        return load_dataset(data)
-    assert data_dir is not None
     if channels not in (None, 1, 3):
         raise UsageError(f"--channels is 1 or 3, got {channels}")
-    return read_images(
-        data_dir,
-        size=_parse_size(size),
-        channels=channels,  # type: ignore[arg-type]
-        on_error="skip" if skip_broken else "stop",
-    )
+    wanted: dict[str, Any] = {"size": _parse_size(size), "channels": channels}
+    if data is not None and data_dir is None:
+        return load_dataset(data, **wanted)
+    if data_dir is not None and data is None:
+        broken: Literal["skip", "stop"] = "skip" if skip_broken else "stop"
+        return read_images(data_dir, **wanted, on_error=broken)
+    raise UsageError("give either --data NAME or --data-dir DIR")
 
 
 def _parse_size(text: str | None) -> tuple[int, int] | None:
@@ -218,7 +232,7 @@ def _parse_size(text: str | None) -> tuple[int, int] | None:
 class _ProgressLine:
     """A rich progress bar with a run's figures."""
 
-    def __init__(self, name: str, config: TrainingConfig) -> None:
+    def __init__(self, name: str, config: TrainingConfig, *, shown: bool) -> None:
         from rich.console import Console
         from rich.progress import (
             BarColumn,
@@ -235,8 +249,10 @@ class _ProgressLine:
             TimeRemainingColumn(),
             TextColumn("{task.fields[figures]}"),
             console=Console(stderr=True),
+            disable=not shown,
         )
         self._task = self._bar.add_task(name, total=config.steps, figures="")
+        self._began = False
 
     def __enter__(self) -> _ProgressLine:
         self._bar.start()
@@ -255,4 +271,7 @@ class _ProgressLine:
             f"D {progress.losses['loss_D']:.2f} G {progress.losses['loss_G']:.2f}  "
             f"L_I {information} nats"
         )
+        if not self._began:  # the steps before a resume say nothing of the speed
+            self._bar.reset(self._task, completed=progress.step)
+            self._began = True
         self._bar.update(self._task, completed=progress.step, figures=figures)

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-import pickle
 import subprocess
+import zipfile
 from dataclasses import asdict, dataclass, field
+from functools import lru_cache
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from infogan_export.atomic import atomic_path
-from infogan_export.errors import TrainingError
+from infogan_export.atomic import atomic_writer
+from infogan_export.errors import InfoganError, TrainingError
 from infogan_export.training.config import TrainingConfig
 from infogan_export.training.networks import ImageShape
 
@@ -21,7 +22,14 @@ FORMAT = 1
 
 @dataclass(frozen=True)
 class DataFacts:
-    """What a run was trained on."""
+    """What a run was trained on.
+
+    Attributes:
+        name: of the data set, or of its folder or file.
+        images: how many.
+        sha256: ``ImageSet.sha256``, of the pixels whatever file they came from.
+        licence: the terms of the data, '' where unknown.
+    """
 
     name: str
     images: int
@@ -35,6 +43,21 @@ class Checkpoint:
 
     Every random draw of a run is a function of its seed and the step, so the
     step count is the whole random state.
+
+    Attributes:
+        config: what decides the result, with the latent specification.
+        shape: channels, height, width of the images.
+        data: what it was trained on.
+        step: steps done.
+        generator: state of G as trained.
+        discriminator: state of D and Q as trained.
+        generator_ema: state of the averaged G, the one to export.
+        discriminator_ema: state of the averaged D and Q.
+        optimizers: state of Adam for ``G`` and ``D``.
+        metrics: the last figures of the log, by its column names.
+        seconds: time spent on the run.
+        version: of this package.
+        commit: of its source tree, '' where unknown.
     """
 
     config: TrainingConfig
@@ -53,15 +76,23 @@ class Checkpoint:
 
 
 def save_checkpoint(checkpoint: Checkpoint, path: Path) -> None:
-    """Write atomically: a killed process leaves the previous checkpoint whole."""
+    """Write atomically: a killed process leaves the previous checkpoint whole.
+
+    Raises:
+        OutputError: the folder is missing or closed to us, or the disk is full.
+    """
     content = {k: getattr(checkpoint, k) for k in checkpoint.__dataclass_fields__}
     content |= {
         "format": FORMAT,
         "config": checkpoint.config.to_dict(),
         "data": asdict(checkpoint.data),
     }
-    with atomic_path(path) as partial:
-        torch.save(content, partial)
+    with atomic_writer(path) as file:
+        try:
+            torch.save(content, file)
+        except RuntimeError as error:  # in which torch buries the disk's own
+            cause = error.__context__
+            raise cause if isinstance(cause, OSError) else error from None
 
 
 def load_checkpoint(path: Path, *, device: str = "cpu") -> Checkpoint:
@@ -70,24 +101,39 @@ def load_checkpoint(path: Path, *, device: str = "cpu") -> Checkpoint:
     Raises:
         TrainingError: missing, damaged, or of another format.
     """
-    try:
-        content = torch.load(path, map_location=device, weights_only=True)
-    except FileNotFoundError:
-        raise TrainingError(f"no checkpoint at {path}") from None
-    except (OSError, RuntimeError, EOFError, pickle.UnpicklingError, ValueError) as e:
-        reason = str(e).splitlines()[0] if str(e) else type(e).__name__
-        raise TrainingError(f"{path} is not a readable checkpoint: {reason}") from None
-    if not isinstance(content, dict) or content.pop("format", None) != FORMAT:
+    content = _read(path, device)
+    if not isinstance(content, dict) or "format" not in content:
+        raise TrainingError(f"{path} is not a checkpoint of this package")
+    if content.pop("format") != FORMAT:
         raise TrainingError(
-            f"{path} is not a checkpoint of this package's format {FORMAT}"
+            f"{path} is a checkpoint of another format than {FORMAT}, which this "
+            f"version of the package reads"
         )
     try:
         content["config"] = TrainingConfig.from_dict(content["config"])
         content["data"] = DataFacts(**content["data"])
         content["shape"] = tuple(content["shape"])
         return Checkpoint(**content)
-    except (KeyError, TypeError) as error:
+    except (KeyError, TypeError, ValueError, InfoganError) as error:
         raise TrainingError(f"{path} is not a whole checkpoint: {error}") from None
+
+
+def _read(path: Path, device: str) -> Any:
+    try:
+        with zipfile.ZipFile(path) as archive:
+            damaged = archive.testzip()  # torch does not look at the checksums
+        if damaged is None:
+            return torch.load(path, map_location=device, weights_only=True)
+        reason = f"{damaged} is damaged"
+    except FileNotFoundError:
+        raise TrainingError(f"no checkpoint at {path}") from None
+    except zipfile.BadZipFile:
+        reason = "it is truncated, or another kind of file"
+    except OSError as error:
+        reason = error.strerror or str(error)
+    except Exception:  # on foreign archives torch raises anything, in many lines
+        reason = "it is not a file that torch reads without running code"
+    raise TrainingError(f"{path} is not a readable checkpoint: {reason}")
 
 
 def package_version() -> str:
@@ -98,16 +144,19 @@ def package_version() -> str:
         return "unknown"
 
 
+@lru_cache(maxsize=1)
 def source_commit() -> str:
-    """The commit of the source tree that this package runs from; '' when none."""
+    """The commit that this package's files are part of; '' when there is none."""
+    here = Path(__file__)
     try:
-        found = subprocess.run(
+        for command in (
+            # An installed package may lie inside someone else's repository.
+            ["git", "ls-files", "--error-unmatch", here.name],
             ["git", "rev-parse", "HEAD"],
-            cwd=Path(__file__).parent,
-            capture_output=True,
-            text=True,
-            check=True,
-        )
+        ):
+            found = subprocess.run(
+                command, cwd=here.parent, capture_output=True, text=True, check=True
+            )
     except (OSError, subprocess.CalledProcessError):
         return ""
     return found.stdout.strip()

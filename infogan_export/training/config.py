@@ -2,13 +2,26 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any
 
 from infogan_export.errors import TrainingError, UsageError, unknown
 from infogan_export.latent import CategoricalCode, LatentSpec, Noise, UniformCode
+from infogan_export.philox import MAX_SEED
 from infogan_export.training.networks import Architecture
+
+_NOT_NEGATIVE, _PART = (0.0, math.inf), (0.0, 1.0)
+
+
+def _check(owner: object, ranges: Mapping[str, tuple[float, float]]) -> None:
+    """Refuse a field outside its range, ends included; NaN and infinity always."""
+    for name, (low, high) in ranges.items():
+        value = getattr(owner, name)
+        if not (low <= value <= high and value < math.inf):
+            rule = f"{low:g} or more" if high == math.inf else f"{low:g} to {high:g}"
+            raise UsageError(f"{name.replace('_', ' ')} must be {rule}, got {value}")
 
 
 @dataclass(frozen=True)
@@ -16,8 +29,20 @@ class Consistency:
     """Agreement of Q's category between a real image and a slightly moved one.
 
     ``weight`` is reached linearly between ``start`` and ``start + ramp`` steps.
-    Movements are drawn uniformly: rotation in degrees, relative scale, shift as
-    a part of the image's size, shear in pixels across a pixel down.
+    Movements are drawn uniformly, both ways.
+
+    Attributes:
+        weight: of the cross-entropy in nats, beside L_I.
+        start: the last step without it.
+        ramp: steps from there to the full weight.
+        temperature: of the targets; below 1 sharpens them.
+        rotation: degrees.
+        scale: relative, width and height apart.
+        shift: as a part of the image's size.
+        shear: pixels across for each pixel down.
+
+    Raises:
+        UsageError: a number is out of its range.
     """
 
     weight: float = 0.0
@@ -28,6 +53,9 @@ class Consistency:
     scale: float = 0.2
     shift: float = 0.1
     shear: float = 0.3
+
+    def __post_init__(self) -> None:
+        _check(self, {"weight": _NOT_NEGATIVE, "temperature": (0.01, math.inf)})
 
     def weight_at(self, step: int) -> float:
         """The weight in force at a step."""
@@ -40,8 +68,28 @@ class TrainingConfig:
     """Every number that decides a run's result, but for the data themselves.
 
     Learning rates are constant up to ``decay_start`` (a part of ``steps``), then
-    fall linearly to ``decay_to`` of themselves.  ``batch_size`` counts the images
-    of a step over all processes.
+    fall linearly to ``decay_to`` of themselves.
+
+    Attributes:
+        spec: the latents.
+        architecture: the widths of the networks.
+        seed: of weights, latents, order and movements; 0 to 2^64 - 1.
+        steps: in all, each a descent of D and Q and one of G.
+        batch_size: images of a step over all processes.
+        generator_rate: Adam's learning rate for G.
+        discriminator_rate: the same for the trunk, D's head and Q's head.
+        beta1: Adam's decay of the mean gradient.
+        beta2: Adam's decay of the mean squared gradient.
+        decay_start: where the rates begin to fall.
+        decay_to: where they end.
+        lambda_categorical: weight of L_I of each categorical code.
+        lambda_uniform: weight of L_I of each uniform code.
+        ema_decay: of the averaged weights, per step.
+        consistency: Q's agreement on real images.
+        collapse_after: the first step at which a code that is dead stops the run.
+
+    Raises:
+        UsageError: a number is out of its range.
     """
 
     spec: LatentSpec
@@ -62,15 +110,21 @@ class TrainingConfig:
     collapse_after: int = 2000
 
     def __post_init__(self) -> None:
-        for name, lowest in (("steps", 1), ("batch_size", 2), ("seed", 0)):
-            if getattr(self, name) < lowest:
-                raise UsageError(
-                    f"{name.replace('_', ' ')} must be at least {lowest}, "
-                    f"got {getattr(self, name)}"
-                )
-        for name in ("lambda_categorical", "lambda_uniform"):
-            if not getattr(self, name) >= 0:
-                raise UsageError(f"{name} must be 0 or more, got {getattr(self, name)}")
+        _check(
+            self,
+            {
+                "seed": (0, MAX_SEED),
+                "steps": (1, math.inf),
+                "batch_size": (2, math.inf),
+                "generator_rate": _NOT_NEGATIVE,
+                "discriminator_rate": _NOT_NEGATIVE,
+                "lambda_categorical": _NOT_NEGATIVE,
+                "lambda_uniform": _NOT_NEGATIVE,
+                "decay_start": _PART,
+                "decay_to": _PART,
+                "ema_decay": _PART,
+            },
+        )
 
     def weights(self) -> dict[str, float]:
         """The lambda of each code, by name."""
@@ -101,6 +155,7 @@ class TrainingConfig:
 
         Raises:
             TrainingError: a key is missing or unknown.
+            UsageError: a number is out of its range.
         """
         try:
             known = dict(data)

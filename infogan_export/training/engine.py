@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+from inspect import signature
 from typing import Any
 
 import torch
 from lightning_fabric import Fabric
-from lightning_fabric.strategies import DDPStrategy
+from lightning_fabric.strategies.ddp import DDPStrategy
+from torch.nn.parallel import DistributedDataParallel
+
+from infogan_export.errors import TrainingError, UsageError, unknown
+
+PRECISIONS = ("auto", "32-true", "bf16-mixed", "16-mixed")
 
 
 def build_fabric(
@@ -14,28 +20,72 @@ def build_fabric(
 ) -> Fabric:
     """The engine that a run stands on, launched.
 
+    With several devices, every process but the first is started here and runs
+    the same program from its beginning.
+
     Args:
-        accelerator: ``auto``, ``cpu``, ``cuda``, ``mps`` ...
+        accelerator: ``auto``, or one of ``accelerators()``.
         devices: how many of them; on a CPU, how many processes.
-        precision: ``auto``, ``32-true``, ``bf16-mixed``, ``16-mixed``.
+        precision: one of ``PRECISIONS``; ``auto`` is ``bf16-mixed`` where that
+            is fast, else ``32-true``.
+
+    Raises:
+        UsageError: an accelerator that is not here, or an unknown precision.
+        TrainingError: the engine cannot have that many devices.
     """
+    here = ("auto", *accelerators())
+    if accelerator not in here:
+        raise UsageError(unknown("accelerator", accelerator, here))
+    if precision not in PRECISIONS:
+        raise UsageError(unknown("precision", precision, PRECISIONS))
     if precision == "auto":
         precision = "bf16-mixed" if bf16_is_fast(accelerator) else "32-true"
-    options: dict[str, Any] = {"accelerator": accelerator, "devices": devices}
+    options: dict[str, Any] = {
+        "accelerator": accelerator,
+        "devices": devices,
+        "precision": precision,
+    }
     if devices > 1:
-        # Each process keeps its own batch norm statistics between reductions;
-        # broadcasting them would change buffers that a backward pass still needs.
-        options["strategy"] = DDPStrategy(broadcast_buffers=False)
-    fabric = Fabric(precision=precision, **options)
-    fabric.launch()
+        options["strategy"] = _data_parallel()
+    try:
+        fabric = Fabric(**options)
+        fabric.launch()
+    except Exception as error:  # the engine has exceptions of many kinds
+        raise TrainingError(
+            f"cannot train on {devices} x {accelerator!r} in {precision}: {error}"
+        ) from error
     return fabric
+
+
+def _data_parallel() -> DDPStrategy:
+    """Each process keeps its own batch norm statistics.
+
+    Sending the first one's round before each forward pass would change buffers
+    that a backward pass still needs.
+    """
+    known = signature(DistributedDataParallel).parameters
+    new = "forward_sync_buffers"  # the option's name in later versions of torch
+    name = new if new in known else "broadcast_buffers"
+    options: dict[str, Any] = {name: False}
+    return DDPStrategy(**options)
+
+
+def accelerators() -> tuple[str, ...]:
+    """The kinds of device that this machine has, the one that is taken last."""
+    found = {
+        "cpu": True,
+        "cuda": torch.cuda.is_available(),
+        "mps": torch.backends.mps.is_available(),
+    }
+    return tuple(name for name, available in found.items() if available)
 
 
 def bf16_is_fast(accelerator: str = "auto") -> bool:
     """Whether bfloat16 has its own instructions here, or would be emulated."""
-    if accelerator in ("auto", "cuda", "gpu") and torch.cuda.is_available():
-        return torch.cuda.is_bf16_supported(including_emulation=False)
-    if accelerator not in ("auto", "cpu"):
-        return False
-    capabilities = torch.cpu.get_capabilities()
-    return bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16"))
+    device = accelerators()[-1] if accelerator == "auto" else accelerator
+    if device == "cuda":
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+    if device == "cpu":
+        capabilities = torch.cpu.get_capabilities()
+        return bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16"))
+    return False

@@ -14,9 +14,12 @@ def move(images: Tensor, size: Consistency, rng: np.random.Generator) -> Tensor:
     """Each image moved a little, by its own draw; what enters is black.
 
     Args:
-        images: (n, channels, height, width).
+        images: float32, (n, channels, height, width).
         size: how far; see ``Consistency``.
         rng: source of the draws.
+
+    Returns:
+        images of the same shape, sampled bilinearly.
     """
     n = len(images)
     angle = np.deg2rad(rng.uniform(-size.rotation, size.rotation, n))
@@ -29,6 +32,6 @@ def move(images: Tensor, size: Consistency, rng: np.random.Generator) -> Tensor:
     slant = np.array([[one, shear], [zero, one]])
     linear = np.einsum("ijn,jkn,kln->nil", rotation, stretch, slant)
     affine = np.concatenate([linear, shift[:, :, None]], axis=2)
-    theta = torch.as_tensor(affine, dtype=images.dtype, device=images.device)
+    theta = torch.from_numpy(affine.astype(np.float32)).to(images.device)
     grid = F.affine_grid(theta, list(images.shape), align_corners=False)
     return F.grid_sample(images, grid, align_corners=False)

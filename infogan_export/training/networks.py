@@ -24,9 +24,14 @@ ImageShape: TypeAlias = tuple[int, int, int]  # channels, height, width
 class Architecture:
     """Widths of the networks.
 
-    ``widths`` counts D's channels from the image inwards, each stage halving
-    the image; G runs through them backwards.  ``dense`` is the fully connected
-    layer that both have, ``recognition`` the one in Q's head.
+    Attributes:
+        widths: D's channels from the image inwards, each stage halving the
+            image; G runs through them backwards.
+        dense: units of the fully connected layer that both have.
+        recognition: units of the one in Q's head.
+        leak: slope of D's and Q's rectifiers below zero.
+
+    Source: Chen et al. (2016), table 1; its leak is 0.1.
     """
 
     widths: tuple[int, ...] = (64, 128)
@@ -37,6 +42,9 @@ class Architecture:
     def inner_size(self, shape: ImageShape) -> tuple[int, int]:
         """Height and width of the innermost feature map.
 
+        Args:
+            shape: channels, height, width of the images, in pixels.
+
         Raises:
             TrainingError: the image does not halve that often, or its channels
                 are neither grey nor colour.
@@ -44,9 +52,10 @@ class Architecture:
         channels, height, width = shape
         factor = 2 ** len(self.widths)
         if height % factor or width % factor or min(height, width) < factor:
+            near = "x".join(str(max(factor, n // factor * factor)) for n in shape[1:])
             raise TrainingError(
                 f"these networks need a height and width divisible by {factor}, "
-                f"got {height}x{width}; resize the images"
+                f"got {height}x{width}; resize the images, for example to {near}"
             )
         if channels not in (1, 3):
             raise TrainingError(f"images have 1 or 3 channels, got {channels}")
@@ -95,6 +104,7 @@ class Discriminator(nn.Module):
     """
 
     residual: Tensor
+    watched: Tensor
 
     def __init__(
         self,

@@ -44,7 +44,8 @@ def mutual_information_lower_bound(
     """L_I(c; G(z, c)) = E[log Q(c|x)] + H(c) of each code, in nats.
 
     In expectation never above I(c; G(z, c)).  H(c) is the entropy of the prior
-    that c was drawn from, uniform for a uniform code.
+    that c was drawn from, uniform for a uniform code.  It is the ceiling of a
+    categorical code's bound; a uniform code has none, the finer Q reads it.
 
     Args:
         spec: the latent layout.
@@ -63,23 +64,32 @@ def mutual_information_lower_bound(
         if isinstance(c, CategoricalCode):
             log_q = (truth * F.log_softmax(q, dim=1)).sum(dim=1)
         else:
-            log_q = torch.distributions.Normal(
+            normal = torch.distributions.Normal(
                 q[:, 0], next(sigmas), validate_args=False
-            ).log_prob(truth[:, 0])
+            )
+            log_q = normal.log_prob(truth[:, 0])  # type: ignore[no-untyped-call]
         bound[c.name] = log_q.mean() + c.entropy
         start += c.width
     return bound
 
 
 def squared_residuals(spec: LatentSpec, statistics: Tensor, code: Tensor) -> Tensor:
-    """E[(c - mu)^2] of each uniform code, in order."""
+    """E[(c - mu)^2] of each uniform code, in order.
+
+    Args:
+        spec: the latent layout.
+        statistics: (n, C), of which the means of uniform codes are read.
+        code: (n, C), the codes that the images were generated from.
+    """
     offset = spec.noise_dim
     columns = [spec.columns(c.name).start - offset for c in spec.uniform]
     return (statistics[:, columns] - code[:, columns]).square().mean(dim=0)
 
 
 def weighted(terms: Mapping[str, Tensor], weights: Mapping[str, float]) -> Tensor:
-    """The sum of the terms, each by its weight; zero where there are none."""
+    """The sum of the scalar terms, each by its weight; zero where there are none."""
+    if not terms:
+        return torch.zeros(())
     return torch.stack([weights[name] * term for name, term in terms.items()]).sum()
 
 
@@ -95,6 +105,9 @@ def consistency_loss(
         still: (n, C), Q's statistics of the images; no gradient flows to them.
         moved: (n, C), Q's statistics of the same images, slightly moved.
         temperature: below 1 sharpens the targets.
+
+    Returns:
+        a scalar in nats, summed over the categorical codes.
     """
     loss = still.new_zeros(())
     for c in spec.categorical:

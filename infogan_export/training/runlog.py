@@ -3,35 +3,65 @@
 from __future__ import annotations
 
 import csv
-import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import TracebackType
+from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import nn
 from torch.utils.tensorboard import SummaryWriter
 
 from infogan_export.atomic import atomic_path
-from infogan_export.latent import LatentSpec
+from infogan_export.latent import CategoricalCode, Code, Latents, LatentSpec
 from infogan_export.render.files import save_image
 from infogan_export.render.sheet import contact_sheet
 
 CSV_NAME = "metrics.csv"
 PLOT_NAME = "mutual_information.png"
+_ROWS, _COLUMNS = 8, 10
 
 
 class RunLog:
-    """Writes a run's numbers and pictures into its folder."""
+    """Writes a run's numbers and pictures into its folder, as a context.
+
+    Every figure is on the disk as soon as it is noted.  What a run that was cut
+    short had noted after its last checkpoint is forgotten when it goes on.
+    """
 
     def __init__(self, folder: Path, spec: LatentSpec, *, resumed_at: int) -> None:
+        """Begin the log, or go on with it after step ``resumed_at``.
+
+        Raises:
+            OutputError: the folder cannot be written.
+        """
         self._folder = folder
         self._spec = spec
         self._rows = [
             row for row in read_metrics(folder) if float(row["step"]) <= resumed_at
         ]
         self._write_csv()
-        self._board = SummaryWriter(str(folder / "tensorboard"), purge_step=resumed_at)
+        self._board = SummaryWriter(
+            str(folder / "tensorboard"), purge_step=resumed_at + 1
+        )
+
+    def __enter__(self) -> RunLog:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """End the TensorBoard file; after a whole run, draw the plot of L_I."""
+        self._board.close()
+        if kind is None:
+            plot_mutual_information(
+                {"L_I": self._rows}, self._spec, self._folder / PLOT_NAME
+            )
 
     def scalars(self, step: int, values: Mapping[str, float]) -> None:
         """Note the figures of a step."""
@@ -43,32 +73,19 @@ class RunLog:
             self._board.add_scalar(name, value, step)
 
     def samples(self, step: int, generator: nn.Module) -> None:
-        """Draw a grid: a row of noise each, the first categorical code across."""
-        columns = self._spec.categorical[0].size if self._spec.categorical else 10
-        rows = 8
-        latents = np.repeat(self._spec.sample(rows, seed=0), columns, axis=0)
-        if self._spec.categorical:
-            across = np.tile(np.arange(columns), rows)
-            latents = self._spec.assign(latents, {"cat": across})
+        """Draw a grid: a row of noise each, the first category or sweep across."""
+        latents, columns = _sample_grid(self._spec)
         device = next(generator.parameters()).device
         with torch.inference_mode():
             images = generator(torch.from_numpy(latents).to(device)).float().cpu()
-        grey = (images * 255).round().to(torch.uint8).permute(0, 2, 3, 1).numpy()
+        pixels = (images * 255).round().to(torch.uint8).permute(0, 2, 3, 1).numpy()
         sheet = contact_sheet(
-            grey[..., 0] if grey.shape[-1] == 1 else grey, columns=columns
+            pixels[..., 0] if pixels.shape[-1] == 1 else pixels, columns=columns
         )
         save_image(sheet, self._folder / "samples" / f"{step:07d}.png")
         self._board.add_image(
             "samples", sheet, step, dataformats="HW" if sheet.ndim == 2 else "HWC"
         )
-
-    def close(self) -> None:
-        """Draw the plot of L_I and end the TensorBoard file."""
-        self._board.close()
-        if self._rows:
-            plot_mutual_information(
-                {"L_I": self._rows}, self._spec, self._folder / PLOT_NAME
-            )
 
     def _write_csv(self) -> None:
         names = list(dict.fromkeys(name for row in self._rows for name in row))
@@ -81,8 +98,23 @@ class RunLog:
             writer.writerows(self._rows)
 
 
+def _sample_grid(spec: LatentSpec) -> tuple[Latents, int]:
+    """The same latents at every step, and how many columns they fill."""
+    codes: tuple[Code, ...] = (*spec.categorical, *spec.uniform)
+    if not codes:
+        return spec.sample(_ROWS * _COLUMNS, seed=0), _COLUMNS
+    code = codes[0]
+    values: NDArray[Any]
+    if isinstance(code, CategoricalCode):
+        values = np.arange(min(code.size, 2 * _COLUMNS))
+    else:
+        values = code.sweep(_COLUMNS)
+    latents = np.repeat(spec.sample(_ROWS, seed=0), len(values), axis=0)
+    return spec.assign(latents, {code.name: np.tile(values, _ROWS)}), len(values)
+
+
 def read_metrics(folder: Path) -> list[dict[str, str]]:
-    """The rows of a run's CSV; empty when there is none yet."""
+    """The rows of a run's CSV, as text by column; empty when there is none yet."""
     path = folder / CSV_NAME
     if not path.exists():
         return []
@@ -97,8 +129,13 @@ def plot_mutual_information(
 
     Args:
         runs: rows of the CSV, by the run's name.
-        spec: the latent layout, for the ceilings H(c).
+        spec: the latent layout; H(c) of its categorical codes is their ceiling.
         path: the PNG to write.
+
+    Raises:
+        OutputError: it cannot be written.
+
+    Source: Chen et al. (2016), figure 1.
     """
     from matplotlib.figure import Figure
 
@@ -111,7 +148,7 @@ def plot_mutual_information(
             if points:
                 label = code.name if len(runs) == 1 else f"{run}: {code.name}"
                 axes.plot(*zip(*points, strict=True), label=label)
-    for entropy in sorted({code.entropy for code in spec.codes}):
+    for entropy in sorted({code.entropy for code in spec.categorical}):
         axes.axhline(entropy, color="0.6", linestyle=":", linewidth=1)
         axes.annotate(
             f"H(c) = {entropy:.2f}",
@@ -122,13 +159,10 @@ def plot_mutual_information(
             color="0.4",
             fontsize=8,
         )
-    ceiling = max((code.entropy for code in spec.codes), default=1.0)
-    axes.set(
-        xlabel="training step",
-        ylabel="L_I, nats",
-        ylim=(-0.1, math.ceil(ceiling * 5 + 0.5) / 5),
-    )
-    axes.legend(loc="center right", frameon=False)
+    axes.set(xlabel="training step", ylabel="L_I, nats")
+    axes.margins(y=0.08)
+    if spec.codes:
+        axes.legend(loc="center right", frameon=False)
     axes.spines[["top", "right"]].set_visible(False)
     with atomic_path(path) as partial:
         figure.savefig(partial, dpi=150, format="png", metadata={"Software": None})

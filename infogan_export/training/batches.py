@@ -1,0 +1,62 @@
+"""The real images of each step, a function of the seed and the step alone."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+import numpy as np
+import torch
+from lightning_fabric import Fabric
+from numpy.typing import NDArray
+from torch import Tensor
+
+from infogan_export.datasets import ImageSet
+from infogan_export.errors import TrainingError
+from infogan_export.training.config import TrainingConfig
+
+_ORDER = 1  # beside the seed, what a draw is for; movements are 2
+
+
+class Batches:
+    """Every epoch shows each image once, in an order of its own.
+
+    The images that do not fill an epoch's last batch wait for the next one.
+    All images stay on the device, as bytes.
+    """
+
+    def __init__(
+        self, images: ImageSet, config: TrainingConfig, fabric: Fabric
+    ) -> None:
+        """Bring the images to the device.
+
+        Raises:
+            TrainingError: the batch does not divide over the processes, or is
+                larger than the data set.
+        """
+        self._seed, self._size = config.seed, config.batch_size
+        self._rank, self._share = fabric.global_rank, self._size // fabric.world_size
+        if self._size % fabric.world_size or self._share < 2:
+            raise TrainingError(
+                f"a batch of {self._size} does not divide over {fabric.world_size} "
+                f"processes with 2 or more images each"
+            )
+        if len(images) < self._size:
+            raise TrainingError(
+                f"{len(images)} images are fewer than a batch of {self._size}; "
+                f"lower the batch size"
+            )
+        self._pixels = torch.from_numpy(images.images).to(fabric.device)
+
+    def at(self, step: int) -> Tensor:
+        """This process's images of a step: float32 in 0..1, (n, channels, H, W)."""
+        epoch, position = divmod(step, len(self._pixels) // self._size)
+        first = position * self._size + self._rank * self._share
+        order = _order(self._seed, epoch, len(self._pixels))
+        mine = torch.from_numpy(order[first : first + self._share])
+        x = self._pixels[mine.to(self._pixels.device)].permute(0, 3, 1, 2).float() / 255
+        return x.contiguous(memory_format=torch.channels_last)
+
+
+@lru_cache(maxsize=1)
+def _order(seed: int, epoch: int, count: int) -> NDArray[np.int64]:
+    return np.random.default_rng([seed, _ORDER, epoch]).permutation(count)

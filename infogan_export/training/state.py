@@ -1,0 +1,171 @@
+"""All that a training step changes, and its way into a checkpoint and back."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from lightning_fabric import Fabric
+from torch import nn
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+
+from infogan_export.errors import TrainingError
+from infogan_export.training.checkpoint import (
+    Checkpoint,
+    DataFacts,
+    package_version,
+    source_commit,
+)
+from infogan_export.training.config import TrainingConfig
+from infogan_export.training.networks import (
+    Discriminator,
+    Generator,
+    ImageShape,
+    initialise,
+)
+
+_FUSED_ADAM = ("cpu", "cuda", "mps", "xpu")
+
+
+@dataclass
+class TrainingState:
+    """Networks, their optimizers and their averages, at a step.
+
+    ``G_optimizer`` owns G.  ``D_optimizer`` owns the trunk, D's head and Q's
+    head, so that the trunk learns from both V(D, G) and L_I.
+    """
+
+    fabric: Fabric
+    G: nn.Module
+    D: nn.Module
+    G_optimizer: Any
+    D_optimizer: Any
+    G_ema: AveragedModel
+    D_ema: AveragedModel
+    step: int = 0
+
+
+def build_state(
+    config: TrainingConfig, shape: ImageShape, fabric: Fabric
+) -> TrainingState:
+    """Fresh networks and optimizers, the same for the same seed.
+
+    Raises:
+        TrainingError: the networks cannot make images of that shape.
+    """
+    torch.manual_seed(config.seed)
+    G = Generator(config.spec, shape, config.architecture)
+    D = Discriminator(config.spec, shape, config.architecture, config.watched())
+    for network in (G, D):
+        initialise(network)
+        network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        network.to(fabric.device)
+    G_ema, D_ema = (_average(network, config.ema_decay) for network in (G, D))
+    G_module, G_optimizer = fabric.setup(G, _adam(G, config.generator_rate, config))
+    D_module, D_optimizer = fabric.setup(D, _adam(D, config.discriminator_rate, config))
+    return TrainingState(
+        fabric, G_module, D_module, G_optimizer, D_optimizer, G_ema, D_ema
+    )
+
+
+def _average(network: nn.Module, decay: float) -> AveragedModel:
+    average = get_ema_multi_avg_fn(decay)  # type: ignore[no-untyped-call]
+    return AveragedModel(network, multi_avg_fn=average, use_buffers=True)
+
+
+def _adam(network: nn.Module, rate: float, config: TrainingConfig) -> torch.optim.Adam:
+    device = next(network.parameters()).device
+    return torch.optim.Adam(
+        network.parameters(),
+        lr=rate,
+        betas=(config.beta1, config.beta2),
+        fused=device.type in _FUSED_ADAM,
+    )
+
+
+def set_rates(state: TrainingState, config: TrainingConfig) -> None:
+    """Give both optimizers the learning rates of the state's step."""
+    factor = config.rate_at(state.step)
+    for optimizer, rate in (
+        (state.G_optimizer, config.generator_rate),
+        (state.D_optimizer, config.discriminator_rate),
+    ):
+        for group in optimizer.param_groups:
+            group["lr"] = rate * factor
+
+
+def bare(module: nn.Module) -> nn.Module:
+    """The network itself, without the engine's wrappers."""
+    inner = getattr(module, "module", module)
+    return inner if inner is module else bare(inner)
+
+
+def capture(
+    state: TrainingState,
+    config: TrainingConfig,
+    shape: ImageShape,
+    data: DataFacts,
+    *,
+    metrics: dict[str, float],
+    seconds: float,
+) -> Checkpoint:
+    """The state as a checkpoint; its tensors are the state's own, not copies.
+
+    Args:
+        state: what to keep.
+        config: how it was trained.
+        shape: channels, height, width of the images.
+        data: what it was trained on.
+        metrics: the last figures of the log.
+        seconds: time spent on the run so far.
+    """
+    return Checkpoint(
+        config=config,
+        shape=shape,
+        data=data,
+        step=state.step,
+        generator=bare(state.G).state_dict(),
+        discriminator=bare(state.D).state_dict(),
+        generator_ema=state.G_ema.module.state_dict(),
+        discriminator_ema=state.D_ema.module.state_dict(),
+        optimizers={
+            "G": state.G_optimizer.state_dict(),
+            "D": state.D_optimizer.state_dict(),
+        },
+        metrics=dict(metrics),
+        seconds=seconds,
+        version=package_version(),
+        commit=source_commit(),
+    )
+
+
+def restore(
+    state: TrainingState, saved: Checkpoint, config: TrainingConfig, data: DataFacts
+) -> None:
+    """Put a checkpoint into a fresh state.
+
+    Raises:
+        TrainingError: it was made with other options or other images.
+    """
+    # A longer run of the same recipe may go on from a shorter one's end.
+    changed = replace(saved.config, steps=config.steps).difference(config)
+    if changed:
+        raise TrainingError(
+            f"the checkpoint was trained with another {', '.join(changed)}; resume "
+            f"with the same options, or name another folder"
+        )
+    if saved.data.sha256 != data.sha256:
+        raise TrainingError(
+            f"the checkpoint was trained on other images: {saved.data.name} "
+            f"{saved.data.sha256[:12]}, not {data.name} {data.sha256[:12]}"
+        )
+    bare(state.G).load_state_dict(saved.generator)
+    bare(state.D).load_state_dict(saved.discriminator)
+    state.G_ema.module.load_state_dict(saved.generator_ema)
+    state.D_ema.module.load_state_dict(saved.discriminator_ema)
+    for average in (state.G_ema, state.D_ema):
+        average.n_averaged.fill_(saved.step)
+    state.G_optimizer.load_state_dict(saved.optimizers["G"])
+    state.D_optimizer.load_state_dict(saved.optimizers["D"])
+    state.step = saved.step

@@ -1,0 +1,103 @@
+"""One step of the paper's algorithm."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from infogan_export.training import objective
+from infogan_export.training.config import TrainingConfig
+from infogan_export.training.movement import move
+from infogan_export.training.state import TrainingState, bare
+
+_MOVEMENT = 2  # beside the seed, what a draw is for; the order of images is 1
+_RESIDUAL_MOMENTUM = 0.02
+
+
+def training_step(
+    x: Tensor, state: TrainingState, config: TrainingConfig
+) -> dict[str, Tensor]:
+    """One descent for D and Q, then one for G.
+
+        min_{G,Q} max_D  V(D, G) - lambda * L_I(G, Q)                   (eq. 6)
+
+    Source: Chen et al. (2016).  The L_I that is reported is the tightest of the
+    family, with each uniform code's sigma fitted; the one that is descended has
+    it fixed (``objective.training_deviation``).
+
+    Args:
+        x: real images in [0, 1], (n, channels, height, width).
+        state: networks and optimizers, changed in place.
+        config: weights and schedules.
+
+    Returns:
+        the losses and, as ``L_I/name``, each code's bound in nats; scalars of
+        this process's images.
+    """
+    spec, fabric, G, D = config.spec, state.fabric, state.G, state.D
+    first = state.step * config.batch_size + fabric.global_rank * len(x)
+    drawn = spec.sample(len(x), seed=config.seed, start=first)
+    latents = torch.from_numpy(drawn).to(fabric.device)
+    c = latents[:, spec.noise_dim :]
+    sigma = objective.training_deviation(spec).to(fabric.device)
+    lam = config.weights()
+    # A code with lambda = 0 still teaches Q's head, which watches: see watched().
+    lam_Q = {name: weight or 1.0 for name, weight in lam.items()}
+
+    x_fake = G(latents)
+
+    real, still = D(x)
+    fake, statistics = D(x_fake.detach())
+    L_I = objective.mutual_information_lower_bound(spec, statistics, c, sigma)
+    loss_D = objective.discriminator_loss(real, fake)
+    loss_Q = -objective.weighted(L_I, lam_Q)
+    weight = config.consistency.weight_at(state.step)
+    consistency = x.new_zeros(())
+    if weight > 0:
+        rng = np.random.default_rng(
+            [config.seed, _MOVEMENT, state.step, fabric.global_rank]
+        )
+        _, moved = D(move(x, config.consistency, rng))
+        consistency = objective.consistency_loss(
+            spec, still, moved, temperature=config.consistency.temperature
+        )
+    state.D_optimizer.zero_grad()
+    fabric.backward(loss_D + loss_Q + weight * consistency)
+    state.D_optimizer.step()
+
+    with _frozen(D) as judge, fabric.autocast():
+        fake, statistics = judge(x_fake)
+    fake, statistics = fake.float(), statistics.float()
+    L_I = objective.mutual_information_lower_bound(spec, statistics, c, sigma)
+    loss_G = objective.generator_loss(fake)
+    state.G_optimizer.zero_grad()
+    fabric.backward(loss_G - objective.weighted(L_I, lam))
+    state.G_optimizer.step()
+
+    with torch.no_grad():
+        fitted = objective.squared_residuals(spec, statistics, c)
+        judge.residual.lerp_(fitted, _RESIDUAL_MOMENTUM)
+        L_I = objective.mutual_information_lower_bound(
+            spec, statistics, c, judge.residual.sqrt()
+        )
+    state.G_ema.update_parameters(bare(G))
+    state.D_ema.update_parameters(bare(D))
+    state.step += 1
+    report = {"loss_D": loss_D, "loss_G": loss_G, "consistency": consistency}
+    report |= {f"L_I/{name}": bound for name, bound in L_I.items()}
+    return {name: value.detach() for name, value in report.items()}
+
+
+@contextmanager
+def _frozen(D: nn.Module) -> Iterator[Any]:
+    """D as a fixed function: gradients pass through it and leave none in it."""
+    judge = bare(D).requires_grad_(False)
+    try:
+        yield judge
+    finally:
+        judge.requires_grad_(True)

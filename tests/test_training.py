@@ -1,0 +1,838 @@
+from __future__ import annotations
+
+import math
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from infogan_export.cli import main
+from lightning_fabric import Fabric
+from torch import Tensor
+
+from infogan_export.datasets import ImageSet
+from infogan_export.errors import (
+    InfoganError,
+    OutputError,
+    TrainingError,
+    UsageError,
+)
+from infogan_export.latent import CategoricalCode, LatentSpec, Noise, UniformCode
+from infogan_export.training import checkpoint, objective
+from infogan_export.training.batches import Batches
+from infogan_export.training.checkpoint import (
+    Checkpoint,
+    load_checkpoint,
+    save_checkpoint,
+)
+from infogan_export.training.config import (
+    PRESETS,
+    Consistency,
+    TrainingConfig,
+    preset,
+)
+from infogan_export.training.engine import build_fabric
+from infogan_export.training.loop import CHECKPOINT_NAME, Progress, train
+from infogan_export.training.movement import move
+from infogan_export.training.networks import (
+    Architecture,
+    Discriminator,
+    Generator,
+)
+from infogan_export.training.runlog import read_metrics
+from infogan_export.training.state import bare, build_state
+from infogan_export.training.step import training_step
+
+SPEC = LatentSpec(
+    Noise(4), (CategoricalCode("kind", 5), UniformCode("tilt", -1.5, 1.5))
+)
+SMALL = Architecture(widths=(4, 8), dense=16, recognition=8)
+TOY = TrainingConfig(
+    SPEC,
+    SMALL,
+    steps=6,
+    batch_size=8,
+    consistency=Consistency(weight=1.0, start=1, ramp=2),
+)
+PIXELS = np.random.default_rng(0).integers(0, 256, (37, 8, 8, 1), np.uint8)
+IMAGES = ImageSet(PIXELS, None, "noise")
+SCRIPT = Path(sys.executable).with_name("infogan-gen")
+
+
+@pytest.fixture(scope="session")
+def fabric() -> Fabric:
+    return build_fabric(accelerator="cpu", precision="32-true")
+
+
+@pytest.fixture
+def run(fabric: Fabric, tmp_path: Path) -> Callable[..., Checkpoint]:
+    def run(config: TrainingConfig = TOY, **options: Any) -> Checkpoint:
+        options = {"folder": tmp_path / "run", "images": IMAGES} | options
+        options = {"log_every": 1, "sample_every": 1000} | options
+        return train(config, fabric=fabric, **options)
+
+    return run
+
+
+def one_line(error: pytest.ExceptionInfo[Exception]) -> str:
+    text = str(error.value)
+    assert "\n" not in text
+    return text
+
+
+def weights(saved: Checkpoint) -> dict[str, Tensor]:
+    """Every tensor of a checkpoint, by its place."""
+
+    def walk(name: str, value: object) -> dict[str, Tensor]:
+        if isinstance(value, Tensor):
+            return {name: value}
+        items = value.items() if isinstance(value, dict) else ()
+        return {k: t for key, v in items for k, t in walk(f"{name}.{key}", v).items()}
+
+    parts = ("generator", "discriminator", "generator_ema", "discriminator_ema")
+    return {
+        k: t
+        for part in (*parts, "optimizers")
+        for k, t in walk(part, getattr(saved, part)).items()
+    }
+
+
+def assert_same(a: Checkpoint, b: Checkpoint) -> None:
+    left, right = weights(a), weights(b)
+    assert left.keys() == right.keys()
+    assert [name for name in left if not torch.equal(left[name], right[name])] == []
+
+
+def changed(before: dict[str, Tensor], module: torch.nn.Module) -> set[str]:
+    """The top-level parts of a network of which any parameter moved."""
+    return {
+        name.split(".")[0]
+        for name, value in bare(module).named_parameters()
+        if not torch.equal(before[name], value)
+    }
+
+
+def copies(module: torch.nn.Module) -> dict[str, Tensor]:
+    return {n: p.detach().clone() for n, p in bare(module).named_parameters()}
+
+
+# --- networks ----------------------------------------------------------------
+
+
+@settings(max_examples=15, deadline=None)
+@given(
+    height=st.integers(1, 6),
+    width=st.integers(1, 6),
+    channels=st.sampled_from([1, 3]),
+    codes=st.lists(st.sampled_from([2, 3, 0]), max_size=3),
+)
+def test_networks_fit_every_shape_and_every_specification(
+    height: int, width: int, channels: int, codes: list[int]
+) -> None:
+    spec = LatentSpec(
+        Noise(3),
+        tuple(
+            CategoricalCode(f"c{i}", size) if size else UniformCode(f"c{i}")
+            for i, size in enumerate(codes)
+        ),
+    )
+    shape = (channels, 4 * height, 4 * width)
+    images = Generator(spec, shape, SMALL)(torch.from_numpy(spec.sample(2)))
+    assert images.shape == (2, *shape)
+    assert images.min() >= 0
+    assert images.max() <= 1
+    logit, statistics = Discriminator(spec, shape, SMALL)(images)
+    assert logit.shape == (2,)
+    assert statistics.shape == (2, spec.code_dim)
+
+
+@pytest.mark.parametrize(
+    ("shape", "said"),
+    [
+        ((1, 30, 28), "divisible by 4, got 30x28; .* 28x28"),
+        ((1, 28, 2), "divisible by 4, got 28x2; .* 28x4"),
+        ((2, 28, 28), "1 or 3 channels, got 2"),
+    ],
+)
+def test_other_shapes_are_refused_with_what_would_fit(
+    shape: tuple[int, int, int], said: str
+) -> None:
+    with pytest.raises(TrainingError, match=said) as error:
+        Generator(SPEC, shape, SMALL)
+    one_line(error)
+
+
+# --- who learns from what ----------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("categorical", "uniform"), [(0.0, 0.0), (1.0, 0.0), (0.0, 0.6), (1.0, 0.6)]
+)
+def test_only_codes_with_a_lambda_teach_the_trunk_and_the_generator(
+    fabric: Fabric, monkeypatch: pytest.MonkeyPatch, categorical: float, uniform: float
+) -> None:
+    """With V(D, G) = 0, what still learns learns from L_I."""
+    monkeypatch.setattr(objective, "discriminator_loss", lambda r, f: 0 * (r + f).sum())
+    monkeypatch.setattr(objective, "generator_loss", lambda f: 0 * f.sum())
+    config = replace(
+        TOY,
+        lambda_categorical=categorical,
+        lambda_uniform=uniform,
+        consistency=Consistency(),
+    )
+    state = build_state(config, (1, 8, 8), fabric)
+    G, D = copies(state.G), copies(state.D)
+    training_step(Batches(IMAGES, config, fabric).at(0), state, config)
+    taught = categorical > 0 or uniform > 0
+    assert changed(D, state.D) == {"recognition"} | ({"trunk"} if taught else set())
+    assert bool(changed(G, state.G)) == taught
+
+
+@pytest.mark.parametrize("watched", ["kind", "tilt"])
+def test_a_watched_code_is_read_without_a_gradient_to_the_trunk(watched: str) -> None:
+    D = Discriminator(SPEC, (1, 8, 8), SMALL, frozenset([watched]))
+    _, statistics = D(torch.rand(8, 1, 8, 8))
+    for code in SPEC.codes:
+        columns = SPEC.columns(code.name)
+        part = slice(columns.start - SPEC.noise_dim, columns.stop - SPEC.noise_dim)
+        loss = statistics[:, part].square().sum()
+        trunk = torch.autograd.grad(
+            loss, list(D.trunk.parameters()), retain_graph=True, allow_unused=True
+        )
+        head = torch.autograd.grad(
+            loss, list(D.recognition.parameters()), retain_graph=True
+        )
+        reached = any(g is not None and bool(g.any()) for g in trunk)
+        assert reached == (code.name != watched)
+        assert any(bool(g.any()) for g in head)
+
+
+def test_each_weight_has_exactly_one_optimizer(fabric: Fabric) -> None:
+    state = build_state(TOY, (1, 8, 8), fabric)
+    for network, optimizer in (
+        (state.G, state.G_optimizer),
+        (state.D, state.D_optimizer),
+    ):
+        owned = [id(p) for group in optimizer.param_groups for p in group["params"]]
+        assert sorted(owned) == sorted(id(p) for p in bare(network).parameters())
+
+
+# --- the objective -----------------------------------------------------------
+
+
+def logits_of(kinds: Tensor, *, confidence: float) -> Tensor:
+    return confidence * torch.nn.functional.one_hot(kinds, 5).float()
+
+
+def test_a_perfect_q_reaches_the_entropy_of_a_category_and_a_blind_one_zero() -> None:
+    kinds = torch.arange(5).repeat(10)
+    code = torch.cat([logits_of(kinds, confidence=1), torch.zeros(50, 1)], dim=1)
+    for confidence, expected in ((100.0, math.log(5)), (0.0, 0.0)):
+        statistics = torch.cat(
+            [logits_of(kinds, confidence=confidence), torch.zeros(50, 1)], dim=1
+        )
+        bound = objective.mutual_information_lower_bound(
+            SPEC, statistics, code, torch.ones(1)
+        )
+        # A softmax before the logarithm would leave 0.9 nats of the entropy out.
+        assert bound["kind"].item() == pytest.approx(expected, abs=1e-5)
+
+
+@settings(max_examples=20, deadline=None)
+@given(low=st.floats(-5, 5), width=st.floats(0.1, 10), part=st.floats(0.02, 0.5))
+def test_the_bound_of_a_uniform_code_uses_the_entropy_of_its_prior(
+    low: float, width: float, part: float
+) -> None:
+    """For mu = c + N(0, s): E[log N(c; mu, s)] + log(width), on 50,000 draws."""
+    spec = LatentSpec(Noise(1), (UniformCode("tilt", low, low + width),))
+    c = torch.from_numpy(spec.sample(50_000, seed=1))[:, 1:]
+    sigma = part * width
+    noise = torch.from_numpy(np.random.default_rng(0).normal(0, sigma, (50_000, 1)))
+    bound = objective.mutual_information_lower_bound(
+        spec, (c + noise).float(), c, torch.tensor([sigma])
+    )["tilt"].item()
+    entropy_of_noise = 0.5 * math.log(2 * math.pi * math.e * sigma**2)
+    assert bound == pytest.approx(math.log(width) - entropy_of_noise, abs=0.02)
+    # I(c; mu) = h(mu) - h(noise), and h(mu) from a histogram of the same draws.
+    density, edges = np.histogram((c + noise).numpy(), 200, density=True)
+    kept = density[density > 0]
+    entropy_of_mean = -(kept * np.log(kept)).sum() * (edges[1] - edges[0])
+    assert bound <= entropy_of_mean - entropy_of_noise + 0.02
+
+
+def test_perfect_logits_drive_the_losses_of_d_and_g_to_zero() -> None:
+    sure = torch.full((8,), 40.0)
+    assert objective.discriminator_loss(sure, -sure).item() == pytest.approx(0)
+    assert objective.generator_loss(sure).item() == pytest.approx(0)
+    unsure = torch.zeros(8)
+    assert objective.discriminator_loss(unsure, unsure).item() == pytest.approx(
+        2 * math.log(2)
+    )
+
+
+def test_consistency_asks_nothing_of_uniform_codes_nor_of_the_still_side() -> None:
+    still = torch.randn(8, 6, requires_grad=True)
+    moved = torch.randn(8, 6, requires_grad=True)
+    loss = objective.consistency_loss(SPEC, still, moved, temperature=0.7)
+    loss.backward()
+    assert still.grad is None
+    assert moved.grad is not None
+    assert bool(moved.grad[:, :5].any())
+    assert not bool(moved.grad[:, 5:].any())
+
+
+def test_movements_are_drawn_alike_for_a_seed_and_rest_without_a_size() -> None:
+    x = torch.rand(4, 3, 8, 12)
+    still = Consistency(rotation=0, scale=0, shift=0, shear=0)
+    torch.testing.assert_close(move(x, still, np.random.default_rng(0)), x)
+    first, second = (move(x, Consistency(), np.random.default_rng(7)) for _ in "ab")
+    assert torch.equal(first, second)
+    assert not torch.allclose(first, x)
+
+
+# --- configurations ----------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_a_configuration_survives_a_round_trip(name: str) -> None:
+    config = preset(name)
+    assert TrainingConfig.from_dict(config.to_dict()) == config
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"steps": 0},
+        {"batch_size": 1},
+        {"seed": -1},
+        {"seed": 2**64},
+        {"lambda_categorical": -1.0},
+        {"lambda_uniform": math.nan},
+        {"generator_rate": math.inf},
+        {"ema_decay": 1.5},
+    ],
+)
+def test_a_number_out_of_range_is_named(wrong: dict[str, float]) -> None:
+    ((name, value),) = wrong.items()
+    with pytest.raises(UsageError, match=name.replace("_", " ")) as error:
+        replace(TOY, **wrong)
+    assert str(value) in one_line(error)
+
+
+def test_rates_fall_over_the_second_half_and_consistency_rises() -> None:
+    config = replace(TOY, steps=100, decay_start=0.5, decay_to=0.1)
+    assert [config.rate_at(s) for s in (0, 50, 75, 100)] == pytest.approx(
+        [1, 1, 0.55, 0.1]
+    )
+    rising = Consistency(weight=3, start=10, ramp=10)
+    assert [rising.weight_at(s) for s in (0, 10, 15, 20, 99)] == [0, 0, 1.5, 3, 3]
+
+
+# --- batches -----------------------------------------------------------------
+
+
+def test_an_epoch_shows_no_image_twice_and_the_next_has_another_order(
+    fabric: Fabric,
+) -> None:
+    numbered = np.arange(37, dtype=np.uint8).repeat(64).reshape(37, 8, 8, 1)
+    batches = Batches(ImageSet(numbered, None, "numbers"), TOY, fabric)
+    drawn = [(batches.at(s)[:, 0, 0, 0] * 255).round().int().tolist() for s in range(8)]
+    for epoch in (drawn[:4], drawn[4:]):
+        assert len({i for batch in epoch for i in batch}) == 32
+    assert drawn[:4] != drawn[4:]
+
+
+@pytest.mark.parametrize(
+    ("count", "batch", "said"), [(7, 8, "7 images are fewer than a batch of 8")]
+)
+def test_a_batch_that_cannot_be_drawn_is_refused(
+    run: Callable[..., Checkpoint], count: int, batch: int, said: str
+) -> None:
+    few = ImageSet(PIXELS[:count], None, "few")
+    with pytest.raises(TrainingError, match=said):
+        run(replace(TOY, batch_size=batch), images=few)
+
+
+# --- runs --------------------------------------------------------------------
+
+
+def test_a_run_leaves_its_checkpoint_log_pictures_and_plot(
+    run: Callable[..., Checkpoint], tmp_path: Path
+) -> None:
+    seen: list[Progress] = []
+    colour = ImageSet(PIXELS.repeat(3, axis=3).repeat(2, axis=2), None, "wide")
+    result = run(images=colour, sample_every=3, on_progress=seen.append)
+    folder = tmp_path / "run"
+    assert_same(result, load_checkpoint(folder / CHECKPOINT_NAME))
+    assert result.shape == (3, 8, 16)
+    assert [p.step for p in seen] == [1, 2, 3, 4, 5, 6]
+    assert seen[-1].information.keys() == {"kind", "tilt"}
+    rows = read_metrics(folder)
+    assert [row["step"] for row in rows] == ["1", "2", "3", "4", "5", "6"]
+    assert {"loss_D", "loss_G", "L_I/kind", "images_per_second"} <= rows[0].keys()
+    assert sorted(p.name for p in (folder / "samples").iterdir()) == [
+        "0000003.png",
+        "0000006.png",
+    ]
+    assert (folder / "mutual_information.png").stat().st_size > 0
+    assert any((folder / "tensorboard").iterdir())
+    assert not list(folder.glob(".*"))
+
+
+@pytest.mark.parametrize(
+    "codes", [(), (UniformCode("tilt"),), (CategoricalCode("a", 2),) * 1]
+)
+def test_every_kind_of_specification_trains(
+    run: Callable[..., Checkpoint], codes: tuple[Any, ...]
+) -> None:
+    result = run(replace(TOY, spec=LatentSpec(Noise(3), codes), steps=2))
+    assert {k for k in result.metrics if k.startswith("L_I/")} == {
+        f"L_I/{code.name}" for code in codes
+    }
+
+
+def test_weights_are_averaged_exponentially_from_the_first_step_on(
+    fabric: Fabric,
+) -> None:
+    config = replace(TOY, ema_decay=0.9)
+    state = build_state(config, (1, 8, 8), fabric)
+    batches = Batches(IMAGES, config, fabric)
+    expected: dict[str, Tensor] = {}
+    for step in range(4):
+        training_step(batches.at(step), state, config)
+        now = copies(state.G)
+        expected = {n: 0.9 * expected.get(n, w) + 0.1 * w for n, w in now.items()}
+    averaged = dict(state.G_ema.module.named_parameters())
+    for name, weight in expected.items():
+        torch.testing.assert_close(averaged[name].detach(), weight)
+        assert not torch.equal(averaged[name], now[name])
+
+
+def test_the_average_is_calibrated_on_generated_images(
+    run: Callable[..., Checkpoint],
+) -> None:
+    result = run()
+    assert result.generator_ema["dense.1.num_batches_tracked"] == 100
+    assert result.discriminator_ema["trunk.3.num_batches_tracked"] == 200
+
+
+# --- resuming ----------------------------------------------------------------
+
+
+def interrupt_at(step: int) -> Callable[[Progress], None]:
+    def on_progress(progress: Progress) -> None:
+        if progress.step == step:
+            signal.raise_signal(signal.SIGINT)
+
+    return on_progress
+
+
+def test_a_resumed_run_equals_an_uninterrupted_one_bit_by_bit(
+    run: Callable[..., Checkpoint], tmp_path: Path
+) -> None:
+    config = replace(TOY, steps=12)
+    whole = run(config, folder=tmp_path / "whole")
+    halves = tmp_path / "halves"
+    with pytest.raises(KeyboardInterrupt):
+        run(config, folder=halves, on_progress=interrupt_at(5))
+    assert load_checkpoint(halves / CHECKPOINT_NAME).step == 6
+    resumed = run(config, folder=halves, resume=True)
+    assert_same(whole, resumed)
+    losses = [
+        [{k: v for k, v in row.items() if k != "images_per_second"} for row in rows]
+        for rows in (read_metrics(tmp_path / "whole"), read_metrics(halves))
+    ]
+    assert losses[0] == losses[1]
+
+
+def test_a_run_cut_short_between_checkpoints_logs_no_step_twice(
+    run: Callable[..., Checkpoint], tmp_path: Path
+) -> None:
+    def die(progress: Progress) -> None:
+        if progress.step == 5:
+            raise MemoryError
+
+    with pytest.raises(MemoryError):
+        run(checkpoint_every=2, on_progress=die)
+    assert [row["step"] for row in read_metrics(tmp_path / "run")] == list("12345")
+    run(checkpoint_every=2, resume=True)
+    assert [row["step"] for row in read_metrics(tmp_path / "run")] == list("123456")
+
+
+def test_a_finished_run_is_left_as_it_is_and_a_longer_one_goes_on(
+    run: Callable[..., Checkpoint], tmp_path: Path
+) -> None:
+    done = run()
+    before = (tmp_path / "run" / CHECKPOINT_NAME).read_bytes()
+    again = run(resume=True)
+    assert_same(done, again)
+    assert again.metrics == done.metrics
+    assert (tmp_path / "run" / CHECKPOINT_NAME).read_bytes() == before
+    assert run(replace(TOY, steps=8), resume=True).step == 8
+
+
+@pytest.mark.parametrize(
+    ("changes", "named"),
+    [
+        ({"lambda_categorical": 0.5}, "lambda_categorical"),
+        ({"seed": 1}, "seed"),
+        ({"spec": LatentSpec(Noise(4), (CategoricalCode("kind", 5),))}, "spec"),
+    ],
+)
+def test_resuming_with_another_option_is_refused_by_name(
+    run: Callable[..., Checkpoint], changes: dict[str, Any], named: str
+) -> None:
+    run(replace(TOY, steps=2))
+    with pytest.raises(TrainingError, match=f"another {named};"):
+        run(replace(TOY, **changes), resume=True)
+
+
+def test_resuming_on_other_images_or_without_being_asked_is_refused(
+    run: Callable[..., Checkpoint],
+) -> None:
+    run(replace(TOY, steps=2))
+    with pytest.raises(TrainingError, match=r"other images: noise .* not other"):
+        run(images=ImageSet(255 - PIXELS, None, "other"), resume=True)
+    with pytest.raises(TrainingError, match="--resume"):
+        run()
+
+
+# --- runs that are lost ------------------------------------------------------
+
+
+def poison(
+    monkeypatch: pytest.MonkeyPatch, *, step: int, how: Callable[[Tensor], Tensor]
+) -> None:
+    real, calls = objective.generator_loss, iter(range(1, 1000))
+
+    def generator_loss(fake: Tensor) -> Tensor:
+        loss = real(fake)
+        return how(loss) if next(calls) == step else loss
+
+    monkeypatch.setattr(objective, "generator_loss", generator_loss)
+
+
+class _NanGradient(torch.autograd.Function):
+    """A finite loss whose gradient is not."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        return x.clone()
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> Tensor:
+        return gradients[0] * math.nan
+
+
+@pytest.mark.parametrize(
+    "how", [lambda loss: loss * math.nan, _NanGradient.apply], ids=["loss", "gradient"]
+)
+def test_a_nan_stops_before_it_is_saved_and_says_what_to_try(
+    run: Callable[..., Checkpoint],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    how: Callable[[Tensor], Tensor],
+) -> None:
+    poison(monkeypatch, step=4, how=how)
+    with pytest.raises(
+        TrainingError, match=r"at step 4.*lower learning rates"
+    ) as error:
+        run(checkpoint_every=2)
+    one_line(error)
+    saved = load_checkpoint(tmp_path / "run" / CHECKPOINT_NAME)
+    assert saved.step == 2
+    assert all(bool(w.isfinite().all()) for w in weights(saved).values())
+
+
+def test_a_code_that_g_ignores_stops_the_run_unless_it_is_only_watched(
+    run: Callable[..., Checkpoint], tmp_path: Path
+) -> None:
+    ignored = replace(TOY, collapse_after=2, generator_rate=0.0, discriminator_rate=0.0)
+    with pytest.raises(TrainingError, match=r"'kind' has collapsed.*larger lambda"):
+        run(ignored)
+    watched = replace(ignored, lambda_categorical=0.0, lambda_uniform=0.0)
+    assert run(watched, folder=tmp_path / "watched").step == watched.steps
+
+
+# --- checkpoint files --------------------------------------------------------
+
+
+@pytest.fixture
+def saved(run: Callable[..., Checkpoint], tmp_path: Path) -> Path:
+    run(replace(TOY, steps=1))
+    return tmp_path / "run" / CHECKPOINT_NAME
+
+
+def flip(data: bytes) -> bytes:
+    middle = len(data) // 2
+    return data[:middle] + bytes([data[middle] ^ 1]) + data[middle + 1 :]
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [flip, lambda d: d[: len(d) // 2], lambda d: b"", lambda d: b"some text\n" * 9],
+    ids=["bit", "truncated", "empty", "text"],
+)
+def test_a_damaged_checkpoint_is_one_line_that_names_it(
+    saved: Path, damage: Callable[[bytes], bytes]
+) -> None:
+    saved.write_bytes(damage(saved.read_bytes()))
+    with pytest.raises(TrainingError, match="not a readable checkpoint") as error:
+        load_checkpoint(saved)
+    assert str(saved) in one_line(error)
+
+
+def test_foreign_and_future_checkpoints_are_refused(
+    saved: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    torch.save({"epoch": 3}, saved.with_name("other.pt"))
+    torch.save(Checkpoint, saved.with_name("code.pt"))
+    torch.save({"format": checkpoint.FORMAT}, saved.with_name("empty.pt"))
+    for name in ("other.pt", "code.pt", "empty.pt", "missing.pt"):
+        with pytest.raises(TrainingError) as error:
+            load_checkpoint(saved.with_name(name))
+        assert name in one_line(error)
+    monkeypatch.setattr(checkpoint, "FORMAT", 2)
+    with pytest.raises(TrainingError, match="another format than 2"):
+        load_checkpoint(saved)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="needs a limit on file sizes")
+def test_a_full_disk_is_one_line_and_keeps_the_old_checkpoint(saved: Path) -> None:
+    import resource
+
+    whole, before = load_checkpoint(saved), saved.read_bytes()
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    ignored = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (len(before) // 2, limits[1]))
+    try:
+        with pytest.raises(OutputError) as error:
+            save_checkpoint(whole, saved)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+        signal.signal(signal.SIGXFSZ, ignored)
+    assert str(saved) in one_line(error)
+    assert saved.read_bytes() == before
+    assert not list(saved.parent.glob(".*"))
+
+
+def test_a_folder_that_cannot_be_made_is_one_line(
+    run: Callable[..., Checkpoint], tmp_path: Path
+) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(OutputError, match="cannot make"):
+        run(folder=tmp_path / "file" / "run")
+
+
+# --- the engine --------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("option", "said"),
+    [
+        ({"accelerator": "cpuu"}, "'cpuu' .*'cpu'.*auto, cpu"),
+        ({"accelerator": "tpu"}, "'tpu'.*auto, cpu"),
+        ({"precision": "bf15-mixed"}, "'bf15-mixed' .*'bf16-mixed'.*32-true"),
+    ],
+)
+def test_an_engine_that_is_not_here_is_refused_with_those_that_are(
+    option: dict[str, str], said: str
+) -> None:
+    with pytest.raises(UsageError, match=said) as error:
+        build_fabric(**option)
+    one_line(error)
+
+
+def test_bf16_trains_with_losses_and_weights_in_float32(tmp_path: Path) -> None:
+    half = build_fabric(accelerator="cpu", precision="bf16-mixed")
+    result = train(TOY, IMAGES, tmp_path, fabric=half)
+    assert all(t.dtype != torch.bfloat16 for t in weights(result).values())
+
+
+# --- the command -------------------------------------------------------------
+
+
+@pytest.fixture
+def arguments(tmp_path: Path) -> list[str]:
+    np.savez(tmp_path / "noise.npz", images=PIXELS)
+    options = {
+        "--data-dir": tmp_path / "noise.npz",
+        "--run-dir": tmp_path / "runs",
+        "--batch-size": 8,
+        "--accelerator": "cpu",
+        "--precision": "32-true",
+    }
+    return ["train", *(str(x) for pair in options.items() for x in pair)]
+
+
+def fails(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> tuple[int, str]:
+    with pytest.raises(SystemExit) as left:
+        main(arguments)
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1
+    assert isinstance(left.value.code, int)
+    return left.value.code, said
+
+
+@pytest.mark.parametrize(
+    ("more", "said"),
+    [
+        (["--preset", "mnits"], "did you mean 'mnist'"),
+        (["--seeds", "4..1"], "the first seed is above the last"),
+        (["--seeds", "one"], "0..4 or 1,5,7"),
+        (["--seeds", "0..99999999999999999999"], "more than 1000 seeds"),
+        (["--steps", "0"], "steps must be 1 or more, got 0"),
+        (["--lambda-cat", "nan"], "lambda categorical must be 0 or more, got nan"),
+        (["--size", "28"], "HEIGHTxWIDTH"),
+        (["--channels", "2"], "1 or 3, got 2"),
+        (["--data", "mnist"], "either --data NAME or --data-dir DIR"),
+        (["--precision", "bf61-mixed"], "'bf16-mixed'"),
+        (["--accelerator", "cpuu"], "auto, cpu"),
+    ],
+)
+def test_a_wrong_option_is_one_line_and_code_2(
+    arguments: list[str],
+    capsys: pytest.CaptureFixture[str],
+    more: list[str],
+    said: str,
+) -> None:
+    code, line = fails([*arguments, *more], capsys)
+    assert code == 2
+    assert said in line
+
+
+def test_size_and_channels_hold_for_downloads_too(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    asked: dict[str, Any] = {}
+
+    def load_dataset(name: str, **options: Any) -> ImageSet:
+        asked.update(options, name=name)
+        raise InfoganError("enough")
+
+    monkeypatch.setattr("infogan_export.datasets.load_dataset", load_dataset)
+    options = ["--data", "mnist", "--size", "32x40", "--channels", "3"]
+    assert fails(["train", *options], capsys)[0] == 1
+    assert asked == {"name": "mnist", "size": (32, 40), "channels": 3}
+
+
+def test_broken_files_left_out_are_counted(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from PIL import Image
+
+    folder = tmp_path / "images"
+    folder.mkdir()
+    for i, pixels in enumerate(PIXELS[:9, ..., 0]):
+        Image.fromarray(pixels).save(folder / f"{i}.png")
+    (folder / "broken.png").write_bytes(b"no picture")
+    options = ["--data-dir", str(folder), "--run-dir", str(tmp_path / "runs")]
+    options += ["--batch-size", "8", "--steps", "1", "--accelerator", "cpu"]
+    assert "broken.png" in fails(["train", *options], capsys)[1]
+    with pytest.raises(SystemExit) as left:
+        main(["train", *options, "--skip-broken"])
+    assert not left.value.code
+    out, err = capsys.readouterr()
+    assert "left out 1 broken file" in err
+    assert "next: infogan-gen export" in out
+
+
+@pytest.mark.parametrize("blocked", ["torch", "lightning_fabric", "tensorboard"])
+def test_help_needs_no_torch_and_a_run_says_which_extra_brings_it(
+    arguments: list[str], blocked: str
+) -> None:
+    code = f"""
+import sys
+sys.modules[{blocked!r}] = None
+from infogan_export.cli import main
+try:
+    main(["train", "--help"])
+except SystemExit as left:
+    assert not left.code
+assert not {{"torch", "numpy"}} & (set(sys.modules) - {{{blocked!r}}})
+main({arguments!r})
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code], check=False, capture_output=True, text=True
+    )
+    assert done.returncode == 1
+    assert done.stderr.strip().endswith("pip install 'infogan-export[train]'")
+    assert "Example" in done.stdout
+
+
+def test_a_killed_run_goes_on_from_a_whole_checkpoint(
+    arguments: list[str], tmp_path: Path
+) -> None:
+    path = tmp_path / "runs" / "mnist-0" / CHECKPOINT_NAME
+    endless = ["--steps", "100000", "--checkpoint-every", "3"]
+    process = subprocess.Popen([SCRIPT, *arguments, *endless], stderr=subprocess.PIPE)
+    try:
+        deadline = time.monotonic() + 100
+        while not path.exists() and time.monotonic() < deadline:
+            assert process.poll() is None, process.stderr and process.stderr.read()
+            time.sleep(0.05)
+        time.sleep(0.3)  # long enough to be in the middle of a later one
+    finally:
+        process.kill()
+        process.communicate()
+    killed = load_checkpoint(path)
+    assert killed.step % 3 == 0
+    assert all(bool(w.isfinite().all()) for w in weights(killed).values())
+    steps = killed.step + 4
+    with pytest.raises(SystemExit) as left:
+        main([*arguments, "--steps", str(steps), "--resume"])
+    assert not left.value.code
+    assert load_checkpoint(path).step == steps
+
+
+_RANKS = """
+import os, pathlib, sys
+import torch
+from infogan_export.cli import main
+from infogan_export.training import loop
+
+trained = loop.train
+
+def train(*args, **options):
+    result = trained(*args, **options)
+    rank = os.environ.get("LOCAL_RANK", "0")
+    torch.save(result.generator | result.discriminator, f"{sys.argv[0]}.{rank}")
+    return result
+
+loop.train = train
+main()
+"""
+
+
+def test_two_processes_train_one_model(arguments: list[str], tmp_path: Path) -> None:
+    script = tmp_path / "ranks.py"
+    script.write_text(_RANKS)
+    done = subprocess.run(
+        [sys.executable, script, *arguments, "--steps", "4", "--devices", "2"],
+        check=False,
+        capture_output=True,
+        text=True,
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("trained") == 1
+    saved = load_checkpoint(tmp_path / "runs" / "mnist-0" / CHECKPOINT_NAME)
+    assert saved.step == 4
+    first, second = (torch.load(f"{script}.{rank}") for rank in (0, 1))
+    kept = saved.generator | saved.discriminator
+    for name, weight in kept.items():
+        assert bool(weight.isfinite().all())
+        assert torch.equal(weight, first[name])
+        # What batch norm and the residual see is each process's own.
+        if "running" not in name and name != "residual":
+            assert torch.equal(weight, second[name]), name
