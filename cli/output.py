@@ -90,6 +90,11 @@ def print_json(value: object) -> None:
     print(json.dumps(value, indent=2, ensure_ascii=False))
 
 
+def printable(text: object) -> str:
+    """Text from a file, without what could steer a terminal."""
+    return "".join(c if c.isprintable() else "�" for c in str(text))
+
+
 class ProgressBar:
     """A bar on stderr for work that takes more than a moment."""
 

@@ -12,25 +12,23 @@ from rich.table import Table
 
 from infogan_export.limits import readable
 
+from .output import printable
+
 if TYPE_CHECKING:
     from infogan_export.checks import Check
 
 
 def print_models(rows: Sequence[Mapping[str, Any]]) -> None:
     """A line for each model."""
-    table = _table("model", "image", "codes", "")
+    grid = Table.grid(padding=(0, 2))
     for row in rows:
-        if "problem" in row:
-            about = f"[red]{_text(row['problem'])}[/]"
-            table.add_row(f"[bold]{_text(row['name'])}[/]", "", "", about)
-            continue
-        table.add_row(
-            f"[bold]{_text(row['name'])}[/]",
-            _shape(row["image_shape"]),
-            _text(", ".join(row["codes"])),
-            _text(row["description"]),
-        )
-    _print(table if rows else "no models are installed")
+        about = f"[red]{_text(row.get('problem', ''))}[/]"
+        if "problem" not in row:
+            codes = _text(", ".join(row["codes"]))
+            about = f"[cyan]{_shape(row['image_shape'])}: {codes}[/]"
+            about += f"\n{_text(row['description'])}"
+        grid.add_row(f"[bold]{_text(row['name'])}[/]", about)
+    _print(grid if rows else "no models are installed")
 
 
 def print_model(card: Mapping[str, Any]) -> None:
@@ -74,7 +72,7 @@ def print_file(card: Mapping[str, Any]) -> None:
     }
     _print_section(str(card["command"]), shown)
     _print("[bold]made again by[/]")
-    print(_plain(card["command_line"]))  # on one line, to be copied
+    print(printable(card["command_line"]))  # on one line, to be copied
     if card["note"]:
         _print(f"[yellow]{_text(card['note'])}[/]")
 
@@ -95,7 +93,11 @@ def print_check(check: Check) -> None:
     if check.problem:
         _print(f"[red]failed[/]  {name}  {_text(check.problem)}", wrap=False)
         return
-    digests = ", ".join(f"{k} {v[:8]}" for k, v in check.sha256.items())
+    digests = ", ".join(
+        f"{name.removesuffix('.onnx')} {digest[:8]}"
+        for name, digest in check.sha256.items()
+        if name.endswith(".onnx")
+    )
     golden = {None: "no golden image", 0: "golden image equal"}.get(
         check.difference, f"golden image within {check.difference} grey level"
     )
@@ -111,8 +113,10 @@ def _reading(reading: Mapping[str, Any]) -> str:
 def _values(code: Mapping[str, Any]) -> tuple[str, str]:
     """A code's values and its default sweep."""
     if code["kind"] == "categorical":
-        named = ", ".join(map(_text, code["labels"]))
-        return named or f"0 to {code['size'] - 1}", "all"
+        numbers = [str(category) for category in range(code["size"])]
+        if list(code["labels"] or numbers) == numbers:
+            return f"0 to {code['size'] - 1}", "all"
+        return ", ".join(map(_text, code["labels"])), "all"
     low, high = code["low"], code["high"]
     middle = (low + high) / 2
     first, last = code["sweep_low"], code["sweep_high"]
@@ -161,11 +165,7 @@ def _table(*columns: str) -> Table:
 
 def _text(value: object) -> str:
     """Text from a file, without what could steer rich or the terminal."""
-    return escape(_plain(value))
-
-
-def _plain(value: object) -> str:
-    return "".join(c if c.isprintable() else "�" for c in str(value))
+    return escape(printable(value))
 
 
 def _print(what: object, *, wrap: bool = True) -> None:
