@@ -36,25 +36,28 @@ def export(
         typer.Option(help="Classifier (.onnx) that says what a picture shows."),
     ] = None,
     storage: Annotated[
-        str, typer.Option(help="How weights are stored: float16 or float32.")
-    ] = "float16",
+        str, typer.Option(help="How weights are stored: int16 or float32.")
+    ] = "int16",
     description: Annotated[
         str, typer.Option(help="A sentence that `info` shows.")
     ] = "",
+    licence: Annotated[
+        str, typer.Option(help="Licence of the training images, for `info`.")
+    ] = "",
 ) -> None:
-    """Convert a trained run to ONNX files, its codes named by measurement.
+    """Convert a trained run to ONNX, its codes named by measurement.
 
     Example: infogan-gen export runs/mnist-0 -o models/mnist --label-data mnist/
     """
-    if storage not in ("float16", "float32"):
-        raise UsageError(f"--storage is float16 or float32, got {storage!r}")
+    if storage not in ("int16", "float32"):
+        raise UsageError(f"--storage is int16 or float32, got {storage!r}")
     try:
         from infogan_export.export.exporter import ExportOptions, export_checkpoint
         from infogan_export.training.checkpoint import load_checkpoint
         from infogan_export.training.loop import CHECKPOINT_NAME
     except ImportError as error:
         raise MissingExtraError("exporting", "train") from error
-    from infogan_export.pictures import golden_sheet
+    from infogan_export.pictures import write_golden
     from rich.console import Console
 
     from infogan_export.datasets import read_images
@@ -74,13 +77,14 @@ def export(
                 storage=storage,  # type: ignore[arg-type]
                 description=description,
                 category_name=category_name,
+                licence=licence,
             ),
             labelled=read_images(label_data) if label_data else None,
             test=read_images(label_data, split="test") if label_data else None,
             judge=Judge(judge) if judge else None,
             on_stage=status.update,
         )
-    golden_sheet(folder)
+    write_golden(folder)
     if (folder.parent / MANIFEST).exists():
         write_manifest(folder.parent)
     print(f"{folder}: {', '.join(c.name for c in exported.metadata.spec.codes)}")

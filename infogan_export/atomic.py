@@ -37,8 +37,8 @@ def atomic_path(target: str | os.PathLike[str]) -> Iterator[Path]:
         # Short enough for any file system, whatever the target's own name.
         name = f".{final.stem[:40]}-{secrets.token_hex(4)}{final.suffix[:40]}"
         temporary = final.with_name(name)
-        temporary.touch(exist_ok=False)
         try:
+            temporary.touch(exist_ok=False)
             yield temporary
             temporary.replace(final)
         except BaseException:

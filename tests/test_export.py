@@ -70,7 +70,7 @@ def checkpoint(
 
 
 @pytest.mark.parametrize(
-    ("storage", "limit"), [("float32", 1e-4), ("float16", 0.5 / 255)]
+    ("storage", "limit"), [("float32", 1e-4), ("int16", 0.5 / 255)]
 )
 def test_exported_files_agree_with_torch_alone_and_in_batches(
     checkpoint: Checkpoint, tmp_path: Path, storage: str, limit: float

@@ -32,7 +32,7 @@ from infogan_export.export.inference import (
     RecognitionGraph,
     averaged_networks,
 )
-from infogan_export.export.onnx_file import serialize, to_onnx, with_float16_weights
+from infogan_export.export.onnx_file import serialize, to_onnx, with_int16_weights
 from infogan_export.export.relabel import Meaning, relabel
 from infogan_export.latent import CategoricalCode, Code, LatentSpec
 from infogan_export.metadata import KEY, ModelMetadata, Role
@@ -40,14 +40,14 @@ from infogan_export.runtime import Categories, Model, load
 from infogan_export.training.checkpoint import Checkpoint
 from infogan_export.training.networks import Discriminator, Generator
 
-Storage = Literal["float32", "float16"]
+Storage = Literal["float32", "int16"]
 
 FLOAT32_LIMIT = 1e-4
-FLOAT16_LIMIT = 0.5 / 255  # half a grey level
-# float16 weights are rounded to the coarsest of these grids (multiples of
-# 2^-grid) that stays well inside the limit on all that is compared.
-_GRIDS = (8, 9, 10, 11, 12, 13, 14, None)
-_MARGIN = 0.2
+INT16_LIMIT = 0.5 / 255  # half a grey level
+# 16-bit weights take the coarsest of these steps that stays inside the limit by a
+# margin, since only some latents are compared.  Finer ones would clip rows' ends.
+_BITS = (6, 7, 8, 9, 10, 11)
+_MARGIN = 0.75
 _COMPARED = 64
 _NAMED_FROM = 0.5  # accuracy below which categories stand for no classes
 
@@ -58,16 +58,18 @@ class ExportOptions:
 
     Attributes:
         name: the model's name, as in ``load(name)``.
-        storage: of the weights; float16 is cast to float32 in the graph.
+        storage: of the weights; int16 is turned into float32 in the graph.
         description: a sentence or two for a reader.
         category_name: what the first categorical code is called where its
             categories can be matched with the labels, ``digit`` for instance.
+        licence: of the training images, where the data set did not tell.
     """
 
     name: str
-    storage: Storage = "float16"
+    storage: Storage = "int16"
     description: str = ""
     category_name: str = "category"
+    licence: str = ""
 
 
 @dataclass(frozen=True)
@@ -105,7 +107,7 @@ def export_checkpoint(
 
     Raises:
         ExportError: a graph that differs from torch by more than 1e-4 (float32)
-            or half a grey level (float16).
+            or half a grey level (int16).
         OutputError: the folder cannot be written.
     """
     G, D = averaged_networks(checkpoint)
@@ -169,7 +171,7 @@ def _metadata(checkpoint: Checkpoint, options: ExportOptions) -> ModelMetadata:
             "name": data.name,
             "images": data.images,
             "sha256": data.sha256,
-            "licence": data.licence,
+            "licence": options.licence or data.licence,
         },
         description=options.description,
     )
@@ -280,21 +282,20 @@ def _store(
     if storage == "float32":
         facts = {"storage": "float32", "difference": plain}
         return _File(graph, replace(about, export=facts))
-    for grid in _GRIDS:
-        small = with_float16_weights(graph, grid=grid)
+    for bits in _BITS:
+        small = with_int16_weights(graph, bits=bits)
         found = _difference(small, inputs, wanted, about.spec, as_read=True)
-        limit = FLOAT16_LIMIT if grid is None else FLOAT16_LIMIT * _MARGIN
-        if found <= limit:
+        if found <= INT16_LIMIT * _MARGIN:
             facts = {
-                "storage": "float16",
-                "grid": grid,
+                "storage": "int16",
+                "bits": bits,
                 "difference": found,
                 "float32_difference": plain,
             }
             return _File(small, replace(about, export=facts))
     raise ExportError(
-        f"{about.name}: with float16 weights the {about.role} differs from torch by "
-        f"{found:.2g}, more than half a grey level; use float32 storage"
+        f"{about.name}: with 16-bit weights the {about.role} differs from torch by "
+        f"{found:.2g}, near or above half a grey level; use float32 storage"
     )
 
 

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 # onnxruntime 1.17 reads both, and so does every later one.
 OPSET, IR_VERSION = 18, 8
-_SMALL = 4096  # tensors below this many values stay float32: biases, mostly
+_LARGE = 2**18  # values from which a tensor is worth storing in 16 bits
 
 
 def to_onnx(
@@ -51,35 +51,54 @@ def to_onnx(
     return model
 
 
-def with_float16_weights(
-    model: onnx.ModelProto, *, grid: int | None = None
-) -> onnx.ModelProto:
-    """A copy that stores large weights as float16 and casts them in the graph.
+def with_int16_weights(model: onnx.ModelProto, *, bits: int) -> onnx.ModelProto:
+    """A copy that stores large weights in 16 bits and rebuilds them in the graph.
+
+    A weight is a whole number times its row's step, rms(row) / 2^bits.  The high
+    and the low bytes of the numbers are kept apart: mixed, as float16 would mix
+    them, a wheel or a web server compresses them a sixth less.  onnxruntime
+    folds the five nodes into a float32 constant once, when it loads the file.
 
     Args:
         model: with float32 weights.
-        grid: round the weights to multiples of 2^-grid first: their low bits are
-            then zero, and a wheel or a web server compresses them well.
+        bits: how fine the steps are.
     """
     small = onnx.ModelProto()
     small.CopyFrom(model)
     graph = small.graph
-    casts = []
+    kept, built = [], []
     for tensor in graph.initializer:
         values = numpy_helper.to_array(tensor)
-        if tensor.data_type != TensorProto.FLOAT or values.size < _SMALL:
+        if tensor.data_type != TensorProto.FLOAT or values.size < _LARGE:
+            kept.append(tensor)
             continue
-        if grid is not None:
-            values = np.rint(values * 2.0**grid) / 2.0**grid
-        name = tensor.name
-        stored = numpy_helper.from_array(values.astype(np.float16), f"{name}.float16")
-        tensor.CopyFrom(stored)
-        casts.append(
-            helper.make_node("Cast", [stored.name], [name], to=TensorProto.FLOAT)
-        )
-    nodes = [*casts, *graph.node]
-    del graph.node[:]
+        name, rows = tensor.name, values.reshape(len(values), -1)
+        rms = np.sqrt(np.square(rows, dtype=np.float64).mean(axis=1))
+        step = np.maximum(rms, np.finfo(np.float32).tiny) / 2**bits
+        step = step.astype(np.float32).reshape(-1, *[1] * (values.ndim - 1))
+        whole = np.clip(np.rint(values / step), -(2**15), 2**15 - 1).astype(np.int16)
+        parts = {
+            "high": (whole >> 8).astype(np.int8),
+            "low": (whole & 0xFF).astype(np.uint8),
+            "step": step,
+            "byte": np.array(256, np.float32),
+        }
+        kept += [numpy_helper.from_array(v, f"{name}.{k}") for k, v in parts.items()]
+        for op, inputs, output in (
+            ("Cast", ["high"], "high_float"),
+            ("Cast", ["low"], "low_float"),
+            ("Mul", ["high_float", "byte"], "shifted"),
+            ("Add", ["shifted", "low_float"], "whole"),
+            ("Mul", ["whole", "step"], ""),
+        ):
+            attributes = {"to": TensorProto.FLOAT} if op == "Cast" else {}
+            result = f"{name}.{output}" if output else name
+            sources = [f"{name}.{part}" for part in inputs]
+            built.append(helper.make_node(op, sources, [result], **attributes))
+    nodes = [*built, *graph.node]
+    del graph.node[:], graph.initializer[:]
     graph.node.extend(nodes)
+    graph.initializer.extend(kept)
     return small
 
 
