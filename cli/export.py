@@ -57,12 +57,12 @@ def export(
         from infogan_export.training.loop import CHECKPOINT_NAME
     except ImportError as error:
         raise MissingExtraError("exporting", "train") from error
-    from infogan_export.pictures import write_golden
     from rich.console import Console
 
     from infogan_export.datasets import read_images
     from infogan_export.evaluation.judge import Judge
     from infogan_export.export.manifest import MANIFEST, write_manifest
+    from infogan_export.pictures import write_golden
 
     path = run / CHECKPOINT_NAME if run.is_dir() else run
     checkpoint = load_checkpoint(path)

@@ -1,6 +1,6 @@
 """Check what a wheel and an sdist hold: everything needed, and nothing else.
 
-    python tests/check_dist.py dist/*
+python tests/check_dist.py dist/*
 """
 
 from __future__ import annotations

@@ -6,6 +6,7 @@ import contextlib
 import logging
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import onnx
@@ -91,7 +92,9 @@ def with_int16_weights(model: onnx.ModelProto, *, bits: int) -> onnx.ModelProto:
             ("Add", ["shifted", "low_float"], "whole"),
             ("Mul", ["whole", "step"], ""),
         ):
-            attributes = {"to": TensorProto.FLOAT} if op == "Cast" else {}
+            attributes: dict[str, Any] = (
+                {"to": TensorProto.FLOAT} if op == "Cast" else {}
+            )
             result = f"{name}.{output}" if output else name
             sources = [f"{name}.{part}" for part in inputs]
             built.append(helper.make_node(op, sources, [result], **attributes))
