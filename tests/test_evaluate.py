@@ -194,6 +194,16 @@ def test_what_is_asked_by_name_must_be_drawn_by_that_name(model, sets):
     assert asked.agreements[0].share == 1
 
 
+def test_categories_without_labels_are_matched_not_taken_by_number():
+    code = CategoricalCode("cat1", 3)
+    asked = np.array([0, 0, 1, 1, 2, 2])
+    by_name, class_of = evaluate_module._classes_of(
+        code, ("0", "1", "2"), asked, (asked + 1) % 3
+    )
+    assert not by_name
+    assert class_of.tolist() == [1, 2, 0]
+
+
 def test_what_cannot_be_measured_is_skipped_and_said(model, sets, tmp_path, tiny):
     bare = tmp_path / "bare.onnx"
     shutil.copy(tiny, bare)

@@ -324,7 +324,7 @@ def _asked_drawn(
     assert asked is not None
     seen = judge.predict(images)
     labels = tuple(map(code.label, range(code.size)))
-    by_name, class_of = _classes_of(labels, judge.report.labels, asked, seen)
+    by_name, class_of = _classes_of(code, judge.report.labels, asked, seen)
     expected: NDArray[np.int64] = class_of[asked]
 
     def agreement(where: Where, ranges: Ranges, right: NDArray[np.bool_]) -> Agreement:
@@ -367,15 +367,15 @@ def _asked_drawn(
 
 
 def _classes_of(
-    labels: tuple[str, ...],
+    code: CategoricalCode,
     classes: tuple[str, ...],
     asked: NDArray[np.int64],
     seen: NDArray[np.int64],
 ) -> tuple[bool, NDArray[np.int64]]:
     """Whether categories are called as classes are, and the class of each."""
-    if set(labels) <= set(classes):
-        return True, np.array([classes.index(label) for label in labels])
-    size = max(len(labels), len(classes))
+    if code.labels and set(code.labels) <= set(classes):
+        return True, np.array([classes.index(label) for label in code.labels])
+    size = max(code.size, len(classes))
     return False, association.match_categories(asked, seen, size).label_of
 
 
