@@ -56,7 +56,8 @@ def process(*command: str) -> tuple[float, float]:
     pid = os.posix_spawnp(
         command[0],
         command,
-        os.environ,
+        # As a user has it: without this, Python compiles a source tree every time.
+        {k: v for k, v in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE"},
         file_actions=[
             (os.POSIX_SPAWN_OPEN, fd, os.devnull, os.O_WRONLY, 0) for fd in (1, 2)
         ],
