@@ -162,7 +162,8 @@ def training() -> None:
 
     from infogan_export.training.config import preset
     from infogan_export.training.engine import bf16_is_fast, build_fabric
-    from infogan_export.training.loop import build_state, training_step
+    from infogan_export.training.state import build_state
+    from infogan_export.training.step import training_step
 
     config = preset("mnist")
     x = torch.rand(config.batch_size, 1, 28, 28)

@@ -184,7 +184,7 @@ class UniformCode:
 
     @property
     def entropy(self) -> float:
-        """H(c) of the prior, in nats: the ceiling of L_I for one bin-free code."""
+        """H(c) of the prior, in nats; no ceiling of L_I, which a continuous code has not."""
         return math.log(self.high - self.low)
 
     @property
