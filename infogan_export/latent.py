@@ -184,7 +184,7 @@ class UniformCode:
 
     @property
     def entropy(self) -> float:
-        """H(c) of the prior, in nats; no ceiling of L_I, which a continuous code has not."""
+        """H(c) of the prior, in nats.  A continuous code's L_I may exceed it."""
         return math.log(self.high - self.low)
 
     @property
