@@ -63,6 +63,18 @@ def atomic_writer(target: str | os.PathLike[str]) -> Iterator[BinaryIO]:
         yield file
 
 
+def make_folder(folder: Path) -> None:
+    """Make a folder and those above it, unless it is there.
+
+    Raises:
+        OutputError: it cannot be made.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(f"cannot make {folder}: {error.strerror}") from None
+
+
 def _reason(error: OSError, target: Path) -> str:
     if isinstance(error, FileNotFoundError):
         return f"there is no folder {target.parent}"

@@ -337,6 +337,11 @@ class LatentSpec:
             start += code.width
         return slice(start, start + wanted.width)
 
+    def code_columns(self, name: str) -> slice:
+        """Where a code stands in c (n, C), and its statistics in Q's output."""
+        columns = self.columns(self[name].name)
+        return slice(columns.start - self.noise_dim, columns.stop - self.noise_dim)
+
     def sample(self, count: int, *, seed: int = 0, start: int = 0) -> Latents:
         """Draw z ~ P(z), c ~ P(c) for images ``start`` ... of a seed.
 

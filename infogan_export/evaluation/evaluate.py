@@ -30,14 +30,11 @@ from infogan_export.evaluation.figures import (
     SetDistance,
     Where,
 )
-from infogan_export.evaluation.information import (
-    categorical_information,
-    uniform_information,
-)
+from infogan_export.evaluation.information import information_by_code
 from infogan_export.evaluation.judge import JudgeReport
 from infogan_export.evaluation.naming import CodeEvidence, describe_uniform_codes
 from infogan_export.latent import CategoricalCode, Latents, LatentSpec, UniformCode
-from infogan_export.runtime import Categories, Gaussian, Model, Recognition
+from infogan_export.runtime import Categories, Model, Recognition
 from infogan_export.traversal import traverse
 
 Images = NDArray[np.uint8]
@@ -289,24 +286,11 @@ def _information(
 ) -> tuple[CodeInformation, ...]:
     if not model.spec.codes:
         raise _Skipped("the model has no codes")
-    recognition = _recognition(model, images)
-    found = []
-    for code in model.spec.codes:
-        asked = latents[:, model.spec.columns(code.name)]
-        q = recognition[code.name]
-        if isinstance(q, Categories):
-            # Rounded to zero, a probability is still above the least float.
-            floor = np.finfo(np.float32).tiny
-            log_q = np.log(np.maximum(q.probabilities, floor))
-            bound = categorical_information(log_q, asked.argmax(axis=1))
-        else:
-            assert isinstance(q, Gaussian)
-            assert not isinstance(code, CategoricalCode)
-            bound = uniform_information(
-                asked[:, 0], q.mean, low=code.low, high=code.high
-            )
-        found.append(CodeInformation(code.name, code.entropy, bound))
-    return tuple(found)
+    bounds = information_by_code(latents, _recognition(model, images))
+    return tuple(
+        CodeInformation(code.name, code.entropy, bounds[code.name])
+        for code in model.spec.codes
+    )
 
 
 def _asked_drawn(

@@ -17,6 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from infogan_export.errors import DataError
+from infogan_export.latent import CategoricalCode, Latents
+from infogan_export.runtime import Categories, Gaussian, Recognition
 
 Reals = NDArray[np.floating[Any]]
 
@@ -84,6 +86,35 @@ def uniform_information(
     # the error of log(variance) / 2, to first order
     error = float(squares.std(ddof=1)) / variance / 2 / math.sqrt(len(squares))
     return _bound(nats, error, level, ceiling=None)
+
+
+def information_by_code(
+    latents: Latents, read: Recognition
+) -> dict[str, InformationBound]:
+    """L_I of each code, from what Q reads in images of known latents.
+
+    Args:
+        latents: float32, (n, dim), those the images were drawn from.
+        read: what Q reads in them.
+
+    Raises:
+        DataError: fewer than two images.
+    """
+    bounds: dict[str, InformationBound] = {}
+    for code in read.spec.codes:
+        asked, q = latents[:, read.spec.columns(code.name)], read[code.name]
+        if isinstance(code, CategoricalCode):
+            assert isinstance(q, Categories)
+            # Rounded to zero, a probability is still above the least float.
+            floor = np.finfo(np.float32).tiny
+            log_q = np.log(np.maximum(q.probabilities, floor))
+            bounds[code.name] = categorical_information(log_q, asked.argmax(axis=1))
+        else:
+            assert isinstance(q, Gaussian)
+            bounds[code.name] = uniform_information(
+                asked[:, 0], q.mean, low=code.low, high=code.high
+            )
+    return bounds
 
 
 def _bound(

@@ -23,6 +23,7 @@ from infogan_export.evaluation.judge import (
     JudgeReport,
     to_network,
 )
+from infogan_export.export.onnx_file import serialize, to_onnx
 
 if TYPE_CHECKING:
     from infogan_export.datasets import ImageSet
@@ -31,7 +32,6 @@ FEATURES = 128
 BATCH_SIZE = 256
 PEAK_LEARNING_RATE = 4e-3
 WEIGHT_DECAY = 0.01
-OPSET, IR_VERSION = 18, 8  # onnxruntime 1.17 reads both
 TOLERANCE = 1e-3  # of a logit, onnxruntime against torch
 
 
@@ -196,26 +196,16 @@ def export_judge(
 
 def _to_onnx(network: JudgeNetwork, report: JudgeReport) -> onnx.ModelProto:
     height, width, channels = report.image_shape
-    program = torch.onnx.export(
-        network.eval(),
-        (torch.zeros(2, channels, height, width),),
-        input_names=["image"],
-        output_names=["logits", "features"],
-        dynamic_shapes=({0: torch.export.Dim("batch")},),
-        opset_version=OPSET,
-        dynamo=True,
-        external_data=False,
-        verbose=False,
+    return to_onnx(
+        network,
+        [torch.zeros(2, channels, height, width)],
+        inputs=["image"],
+        outputs=["logits", "features"],
     )
-    assert program is not None
-    model: onnx.ModelProto = program.model_proto
-    model.ir_version = IR_VERSION
-    return model
 
 
 def _save(model: onnx.ModelProto, report: JudgeReport, path: Path) -> None:
-    onnx.helper.set_model_props(model, {METADATA_KEY: report.to_json()})
-    path.write_bytes(model.SerializeToString(deterministic=True))
+    path.write_bytes(serialize(model, {METADATA_KEY: report.to_json()}))
 
 
 def _check_agreement(network: JudgeNetwork, judge: Judge, test: ImageSet) -> None:

@@ -15,10 +15,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from infogan_export.atomic import atomic_writer
+from infogan_export.atomic import atomic_writer, make_folder
 from infogan_export.catalog import GENERATOR, RECOGNITION
 from infogan_export.datasets import ImageSet
-from infogan_export.errors import DataError, ExportError, OutputError
+from infogan_export.errors import DataError, ExportError
 from infogan_export.evaluation.association import match_categories
 from infogan_export.evaluation.judge import Judge
 from infogan_export.evaluation.naming import (
@@ -113,10 +113,7 @@ def export_checkpoint(
     G, D = averaged_networks(checkpoint)
     spec = checkpoint.config.spec
     about = _metadata(checkpoint, options)
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise OutputError(f"cannot make {folder}: {error.strerror}") from None
+    make_folder(folder)
     with tempfile.TemporaryDirectory() as scratch:
         on_stage("converting")
         _write(Path(scratch), *_build(G, D, about, "float32"))
@@ -340,13 +337,11 @@ def _expected(
     """What the recognition graph must output, from the trained network itself."""
     expected: dict[str, NDArray[Any]] = {}
     sigmas = iter(variance.sqrt())
-    start = 0
     for code in spec.codes:
-        read = statistics[:, start : start + code.width]
+        read = statistics[:, spec.code_columns(code.name)]
         if not isinstance(code, CategoricalCode):
             read = torch.cat([read, next(sigmas).expand_as(read)], dim=1)
         expected[code.name] = read.numpy()
-        start += code.width
     return expected | {"logit": logit.numpy()}
 
 

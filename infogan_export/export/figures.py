@@ -2,20 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-
-import numpy as np
+from collections.abc import Sequence
 
 from infogan_export.datasets import ImageSet
 from infogan_export.evaluation.association import match_categories
-from infogan_export.evaluation.information import (
-    categorical_information,
-    uniform_information,
-)
+from infogan_export.evaluation.information import information_by_code
 from infogan_export.evaluation.judge import Judge
 from infogan_export.evaluation.naming import CodeEvidence
-from infogan_export.latent import CategoricalCode, Latents
-from infogan_export.runtime import Categories, Gaussian, Model
+from infogan_export.runtime import Categories, Model
 
 SAMPLES = 10_000
 
@@ -44,7 +38,8 @@ def measure(
     """
     latents = model.latents(SAMPLES, seed=seed)
     images = model.draw(latents)
-    figures = information(model, latents, model.recognize(images).codes)
+    bounds = information_by_code(latents, model.recognize(images))
+    figures = {f"information/{name}": bound.nats for name, bound in bounds.items()}
     for found in evidence:
         rho = abs(found.correlations.get(found.name, 0.0))
         if found.name != found.code:
@@ -62,27 +57,3 @@ def measure(
             matching = match_categories(read.category, test.labels, code.size)
             figures["recognition_accuracy"] = matching.accuracy
     return {name: round(float(value), 5) for name, value in figures.items()}
-
-
-def information(
-    model: Model,
-    latents: Latents,
-    read: Mapping[str, Categories | Gaussian],
-) -> dict[str, float]:
-    """L_I of each code in nats, from what Q reads in images of known latents."""
-    found: dict[str, float] = {}
-    for code in model.spec.codes:
-        columns = latents[:, model.spec.columns(code.name)]
-        q = read[code.name]
-        if isinstance(code, CategoricalCode):
-            assert isinstance(q, Categories)
-            floor = np.finfo(np.float32).tiny  # a probability that underflowed
-            log_q = np.log(np.maximum(q.probabilities, floor))
-            bound = categorical_information(log_q, columns.argmax(axis=1))
-        else:
-            assert isinstance(q, Gaussian)
-            bound = uniform_information(
-                columns[:, 0], q.mean, low=code.low, high=code.high
-            )
-        found[f"information/{code.name}"] = bound.nats
-    return found

@@ -58,9 +58,7 @@ class RecognitionGraph(nn.Module):
         outputs: list[Tensor] = []
         deviations = iter(self.deviation)
         for code in self.spec.codes:
-            columns = self.spec.columns(code.name)
-            start, stop = (c - self.spec.noise_dim for c in _ends(columns))
-            read = statistics[:, start:stop]
+            read = statistics[:, self.spec.code_columns(code.name)]
             if not isinstance(code, CategoricalCode):
                 read = torch.cat(
                     [read, torch.ones_like(read) * next(deviations)], dim=1
@@ -87,7 +85,3 @@ def fold_batch_norm(layers: nn.Sequential) -> nn.Sequential:
         else:
             folded.append(layer)
     return nn.Sequential(*folded).eval()
-
-
-def _ends(columns: slice) -> tuple[int, int]:
-    return columns.start, columns.stop

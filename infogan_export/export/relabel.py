@@ -51,7 +51,7 @@ def relabel(
     with torch.no_grad():
         for code in renamed.codes:
             columns = renamed.columns(code.name)
-            rows = slice(columns.start - spec.noise_dim, columns.stop - spec.noise_dim)
+            rows = renamed.code_columns(code.name)
             if isinstance(code, CategoricalCode):
                 order = list(meaning.category_order.get(code.name, range(code.size)))
                 if sorted(order) != list(range(code.size)):

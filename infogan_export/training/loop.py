@@ -16,8 +16,9 @@ import torch
 from lightning_fabric import Fabric
 from torch import Tensor
 
+from infogan_export.atomic import make_folder
 from infogan_export.datasets import ImageSet
-from infogan_export.errors import OutputError, TrainingError
+from infogan_export.errors import TrainingError
 from infogan_export.training.batches import Batches
 from infogan_export.training.calibration import calibrate
 from infogan_export.training.checkpoint import (
@@ -88,7 +89,7 @@ def train(
     data = DataFacts(images.name, len(images), images.sha256(), images.licence)
     state = build_state(config, shape, fabric)
     batches = Batches(images, config, fabric)
-    _make_folder(folder / "samples")
+    make_folder(folder / "samples")
     path = folder / CHECKPOINT_NAME
     checkpoint = _find(path, resume=resume)
     if checkpoint:
@@ -147,13 +148,6 @@ class _Clock:
     def images_per_second(self, step: int) -> float:
         images = (step - self.first_step) * self.batch_size
         return images / (time.perf_counter() - self.began)
-
-
-def _make_folder(folder: Path) -> None:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise OutputError(f"cannot make {folder}: {error.strerror}") from None
 
 
 def _find(path: Path, *, resume: bool) -> Checkpoint | None:

@@ -141,9 +141,7 @@ class Discriminator(nn.Module):
         self.register_buffer("residual", torch.ones(len(spec.uniform)))
         mask = torch.zeros(spec.code_dim, dtype=torch.bool)
         for name in watched:
-            columns = spec.columns(name)
-            offset = spec.noise_dim
-            mask[columns.start - offset : columns.stop - offset] = True
+            mask[spec.code_columns(name)] = True
         self.register_buffer("watched", mask, persistent=False)
         self._watches = "all" if mask.all() else "some" if mask.any() else "none"
 

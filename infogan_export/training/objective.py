@@ -58,9 +58,8 @@ def mutual_information_lower_bound(
     """
     bound: dict[str, Tensor] = {}
     sigmas = iter(deviation)
-    start = 0
     for c in spec.codes:
-        q, truth = (t[:, start : start + c.width] for t in (statistics, code))
+        q, truth = (t[:, spec.code_columns(c.name)] for t in (statistics, code))
         if isinstance(c, CategoricalCode):
             log_q = (truth * F.log_softmax(q, dim=1)).sum(dim=1)
         else:
@@ -69,7 +68,6 @@ def mutual_information_lower_bound(
             )
             log_q = normal.log_prob(truth[:, 0])  # type: ignore[no-untyped-call]
         bound[c.name] = log_q.mean() + c.entropy
-        start += c.width
     return bound
 
 
@@ -81,8 +79,7 @@ def squared_residuals(spec: LatentSpec, statistics: Tensor, code: Tensor) -> Ten
         statistics: (n, C), of which the means of uniform codes are read.
         code: (n, C), the codes that the images were generated from.
     """
-    offset = spec.noise_dim
-    columns = [spec.columns(c.name).start - offset for c in spec.uniform]
+    columns = [spec.code_columns(c.name).start for c in spec.uniform]
     return (statistics[:, columns] - code[:, columns]).square().mean(dim=0)
 
 
@@ -111,8 +108,7 @@ def consistency_loss(
     """
     loss = still.new_zeros(())
     for c in spec.categorical:
-        columns = spec.columns(c.name)
-        part = slice(columns.start - spec.noise_dim, columns.stop - spec.noise_dim)
+        part = spec.code_columns(c.name)
         target = F.softmax(still[:, part].detach() / temperature, dim=1)
         log_q = F.log_softmax(moved[:, part], dim=1)
         loss = loss - (target * log_q).sum(dim=1).mean()
