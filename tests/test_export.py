@@ -171,3 +171,13 @@ def test_the_same_checkpoint_makes_the_same_bytes(
         export_checkpoint(checkpoint, folder, ExportOptions("toy"))
         made.append((folder / "generator.onnx").read_bytes())
     assert made[0] == made[1]
+
+
+def test_files_do_not_tell_where_they_were_made(
+    checkpoint: Checkpoint, tmp_path: Path
+) -> None:
+    export_checkpoint(checkpoint, tmp_path, ExportOptions("toy"))
+    source = str(Path(exporter.__file__).parent.parent).encode()
+    for path in tmp_path.iterdir():
+        assert source not in path.read_bytes()
+        assert b"inference.py" not in path.read_bytes()

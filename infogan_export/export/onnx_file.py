@@ -49,6 +49,7 @@ def to_onnx(
     assert program is not None
     model: onnx.ModelProto = program.model_proto
     model.ir_version = IR_VERSION
+    _forget_source(model.graph)
     return model
 
 
@@ -111,6 +112,17 @@ def serialize(model: onnx.ModelProto, metadata: Mapping[str, str]) -> bytes:
     onnx.checker.check_model(model)
     content: bytes = model.SerializeToString(deterministic=True)
     return content
+
+
+def _forget_source(graph: onnx.GraphProto) -> None:
+    """Drop the exporter's notes: paths and lines of the machine it ran on.
+
+    With them, the same weights would make other bytes in another folder.
+    """
+    named = (graph.node, graph.input, graph.output, graph.value_info, graph.initializer)
+    for part in (graph, *(entry for entries in named for entry in entries)):
+        del part.metadata_props[:]
+        part.doc_string = ""
 
 
 @contextlib.contextmanager
