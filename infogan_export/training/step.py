@@ -49,20 +49,24 @@ def training_step(
     # A code with lambda = 0 still teaches Q's head, which watches: see watched().
     lam_Q = {name: weight or 1.0 for name, weight in lam.items()}
 
-    x_fake = G(latents)
-
-    real, still = D(x)
-    fake, statistics = D(x_fake.detach())
-    L_I = objective.mutual_information_lower_bound(spec, statistics, c, sigma)
-    loss_D = objective.discriminator_loss(real, fake)
-    loss_Q = -objective.weighted(L_I, lam_Q)
     weight = config.consistency.weight_at(state.step)
-    consistency = x.new_zeros(())
+    x_moved = None
     if weight > 0:
         rng = np.random.default_rng(
             [config.seed, _MOVEMENT, state.step, fabric.global_rank]
         )
-        _, moved = D(move(x, config.consistency, rng))
+        x_moved = move(x, config.consistency, rng)
+
+    with fabric.autocast():  # one for all: D's weights are rounded once
+        x_fake = G(latents)
+        real, still = D(x)
+        fake, statistics = D(x_fake.detach())
+        moved = None if x_moved is None else D(x_moved)[1]
+    L_I = objective.mutual_information_lower_bound(spec, statistics, c, sigma)
+    loss_D = objective.discriminator_loss(real, fake)
+    loss_Q = -objective.weighted(L_I, lam_Q)
+    consistency = x.new_zeros(())
+    if moved is not None:
         consistency = objective.consistency_loss(
             spec, still, moved, temperature=config.consistency.temperature
         )
