@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ctypes
+import sys
 from inspect import signature
 from typing import Any
 
@@ -11,6 +13,8 @@ from lightning_fabric.strategies.ddp import DDPStrategy
 from torch.nn.parallel import DistributedDataParallel
 
 from infogan_export.errors import TrainingError, UsageError, unknown
+
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # of malloc.h
 
 PRECISIONS = ("auto", "32-true", "bf16-mixed", "16-mixed")
 
@@ -47,6 +51,7 @@ def build_fabric(
     }
     if devices > 1:
         options["strategy"] = _data_parallel()
+    _keep_freed_memory()
     try:
         fabric = Fabric(**options)
         fabric.launch()
@@ -55,6 +60,17 @@ def build_fabric(
             f"cannot train on {devices} x {accelerator!r} in {precision}: {error}"
         ) from error
     return fabric
+
+
+def _keep_freed_memory() -> None:
+    """Have malloc hand freed memory out again instead of giving it back.
+
+    A step frees and takes some hundred MB; new pages for them cost up to an
+    eighth of its time.
+    """
+    if sys.platform == "linux" and hasattr(libc := ctypes.CDLL(None), "mallopt"):
+        libc.mallopt(_M_MMAP_THRESHOLD, 32 * 2**20)  # the most that glibc takes
+        libc.mallopt(_M_TRIM_THRESHOLD, 2**31 - 1)
 
 
 def _data_parallel() -> DDPStrategy:
