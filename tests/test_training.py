@@ -27,6 +27,7 @@ from infogan_export.errors import (
     TrainingError,
     UsageError,
 )
+from infogan_export.evaluation import properties
 from infogan_export.latent import CategoricalCode, LatentSpec, Noise, UniformCode
 from infogan_export.training import checkpoint, objective
 from infogan_export.training.batches import Batches
@@ -294,10 +295,35 @@ def test_consistency_asks_nothing_of_uniform_codes_nor_of_the_still_side() -> No
 def test_movements_are_drawn_alike_for_a_seed_and_rest_without_a_size() -> None:
     x = torch.rand(4, 3, 8, 12)
     still = Consistency(rotation=0, scale=0, shift=0, shear=0)
-    torch.testing.assert_close(move(x, still, np.random.default_rng(0)), x)
-    first, second = (move(x, Consistency(), np.random.default_rng(7)) for _ in "ab")
-    assert torch.equal(first, second)
-    assert not torch.allclose(first, x)
+    torch.testing.assert_close(move(x, still, np.random.default_rng(0)).images, x)
+    size = Consistency(thickening=0.5)
+    first, second = (move(x, size, np.random.default_rng(7)) for _ in "ab")
+    assert torch.equal(first.images, second.images)
+    assert torch.equal(first.amounts, second.amounts)
+    assert not torch.allclose(first.images, x)
+
+
+def test_movements_go_as_far_as_they_say() -> None:
+    bar = torch.zeros(64, 1, 28, 28)
+    bar[:, :, 5:23, 12:16] = 1.0
+    size = Consistency(rotation=0, scale=0, shift=0, shear=0.3, thickening=0.5)
+    moved = move(bar, size, np.random.default_rng(0))
+    pixels = (moved.images[:, 0] * 255).round().byte().numpy()
+    lean, thicker = moved.amounts.numpy().T
+    np.testing.assert_allclose(properties.slant(pixels), lean, atol=0.06)
+    assert np.corrcoef(properties.thickness(pixels), thicker)[0, 1] > 0.9
+
+
+def test_steering_is_least_where_each_code_follows_its_own_movement() -> None:
+    amounts = torch.randn(64, 2)
+    change = torch.randn(64, SPEC.code_dim)
+    columns = [SPEC.code_columns(code.name).start for code in SPEC.uniform]
+    follows = change.clone()
+    follows[:, columns] = 3.0 * amounts[:, : len(columns)]
+    least = objective.steering_loss(SPEC, follows, amounts)
+    torch.testing.assert_close(least, torch.zeros(()), atol=1e-5, rtol=0)
+    assert objective.steering_loss(SPEC, change, amounts) > 0.5
+    assert objective.steering_loss(SPEC, -follows, amounts) > 1.9
 
 
 # --- configurations ----------------------------------------------------------

@@ -40,6 +40,9 @@ class Consistency:
         scale: relative, width and height apart.
         shift: as a part of the image's size.
         shear: pixels across for each pixel down.
+        thickening: of strokes, as a part of the way to their dilation or erosion.
+        steering: weight, from the first step on, of the first uniform code
+            following the shear (lean to the right) and the second the thickening.
 
     Raises:
         UsageError: a number is out of its range.
@@ -53,9 +56,23 @@ class Consistency:
     scale: float = 0.2
     shift: float = 0.1
     shear: float = 0.3
+    thickening: float = 0.0
+    steering: float = 0.0
 
     def __post_init__(self) -> None:
-        _check(self, {"weight": _NOT_NEGATIVE, "temperature": (0.01, math.inf)})
+        _check(
+            self,
+            {
+                "weight": _NOT_NEGATIVE,
+                "temperature": (0.01, math.inf),
+                "thickening": _PART,
+                "steering": _NOT_NEGATIVE,
+            },
+        )
+
+    def moves_at(self, step: int) -> bool:
+        """Whether real images are moved at a step."""
+        return self.steering > 0 or self.weight_at(step) > 0
 
     def weight_at(self, step: int) -> float:
         """The weight in force at a step."""
@@ -193,7 +210,12 @@ _PAPER = LatentSpec(
     Noise(62),
     (CategoricalCode("cat1", 10), UniformCode("cont1"), UniformCode("cont2")),
 )
-_MNIST = TrainingConfig(_DIGITS, consistency=Consistency(weight=3.0))
+_MNIST = TrainingConfig(
+    _DIGITS,
+    consistency=Consistency(
+        weight=3.0, start=1500, ramp=1500, thickening=0.6, steering=0.5
+    ),
+)
 
 PRESETS: dict[str, TrainingConfig] = {
     "mnist": _MNIST,

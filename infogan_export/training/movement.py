@@ -1,6 +1,8 @@
-"""Slight random movements of images: rotation, scale, shear and shift."""
+"""Slight random movements of images: rotation, scale, shear, shift, thickness."""
 
 from __future__ import annotations
+
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -10,16 +12,30 @@ from torch import Tensor
 from infogan_export.training.config import Consistency
 
 
-def move(images: Tensor, size: Consistency, rng: np.random.Generator) -> Tensor:
+@dataclass(frozen=True)
+class Moved:
+    """Moved images, and how far two of the movements went.
+
+    Attributes:
+        images: of the same shape as those that were moved.
+        amounts: float32, (n, 2): lean to the right, in pixels across for each
+            pixel upwards; thickening, -1 to 1 of the most.
+    """
+
+    images: Tensor
+    amounts: Tensor
+
+
+def move(images: Tensor, size: Consistency, rng: np.random.Generator) -> Moved:
     """Each image moved a little, by its own draw; what enters is black.
 
     Args:
-        images: float32, (n, channels, height, width).
+        images: float32 in 0..1, (n, channels, height, width).
         size: how far; see ``Consistency``.
         rng: source of the draws.
 
     Returns:
-        images of the same shape, sampled bilinearly.
+        images sampled bilinearly, with the movements that codes may follow.
     """
     n = len(images)
     angle = np.deg2rad(rng.uniform(-size.rotation, size.rotation, n))
@@ -34,4 +50,23 @@ def move(images: Tensor, size: Consistency, rng: np.random.Generator) -> Tensor:
     affine = np.concatenate([linear, shift[:, :, None]], axis=2)
     theta = torch.from_numpy(affine.astype(np.float32)).to(images.device)
     grid = F.affine_grid(theta, list(images.shape), align_corners=False)
-    return F.grid_sample(images, grid, align_corners=False)
+    moved = F.grid_sample(images, grid, align_corners=False)
+    thickening = rng.uniform(-1.0, 1.0, n) if size.thickening else zero
+    amounts = np.stack([shear, thickening], axis=1).astype(np.float32)
+    drawn = torch.from_numpy(amounts).to(images.device)
+    if size.thickening:
+        moved = thicken(moved, size.thickening * drawn[:, 1])
+    return Moved(moved, drawn)
+
+
+def thicken(images: Tensor, amount: Tensor) -> Tensor:
+    """Strokes made thicker, or thinner: mixed with their dilation or erosion.
+
+    Args:
+        images: bright strokes on black, (n, channels, height, width).
+        amount: (n,); 1 is the grey dilation by 3x3 pixels, -1 the erosion.
+    """
+    part = amount[:, None, None, None]
+    dilated = F.max_pool2d(images, 3, stride=1, padding=1)
+    eroded = -F.max_pool2d(-images, 3, stride=1, padding=1)
+    return images.lerp(torch.where(part > 0, dilated, eroded), part.abs())

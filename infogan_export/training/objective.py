@@ -113,3 +113,24 @@ def consistency_loss(
         log_q = F.log_softmax(moved[:, part], dim=1)
         loss = loss - (target * log_q).sum(dim=1).mean()
     return loss
+
+
+def steering_loss(spec: LatentSpec, change: Tensor, amounts: Tensor) -> Tensor:
+    """1 - r between a uniform code's change and the movement that caused it.
+
+    Summed over the codes that have a movement, in order.  Pearson's r over the
+    batch has no scale: how far a code goes with a movement is left to L_I.  As
+    the movements are independent, r = 1 also means that a code follows no other.
+
+    Args:
+        spec: the latent layout.
+        change: (n, C), Q's statistics of moved images less those of still ones.
+        amounts: (n, K), how far each of K movements went.
+    """
+    loss = change.new_zeros(())
+    for code, amount in zip(spec.uniform, amounts.T, strict=False):
+        follows = change[:, spec.code_columns(code.name).start]
+        pair = torch.stack([follows, amount])
+        pair = F.normalize(pair - pair.mean(dim=1, keepdim=True), dim=1)
+        loss = loss + 1.0 - (pair[0] * pair[1]).sum()
+    return loss

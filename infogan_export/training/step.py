@@ -49,29 +49,32 @@ def training_step(
     # A code with lambda = 0 still teaches Q's head, which watches: see watched().
     lam_Q = {name: weight or 1.0 for name, weight in lam.items()}
 
-    weight = config.consistency.weight_at(state.step)
-    x_moved = None
-    if weight > 0:
+    movement = config.consistency
+    moved = None
+    if movement.moves_at(state.step):
         rng = np.random.default_rng(
             [config.seed, _MOVEMENT, state.step, fabric.global_rank]
         )
-        x_moved = move(x, config.consistency, rng)
+        moved = move(x, movement, rng)
 
     with fabric.autocast():  # one for all: D's weights are rounded once
         x_fake = G(latents)
         real, still = D(x)
         fake, statistics = D(x_fake.detach())
-        moved = None if x_moved is None else D(x_moved)[1]
+        after = still if moved is None else D(moved.images)[1]
     L_I = objective.mutual_information_lower_bound(spec, statistics, c, sigma)
     loss_D = objective.discriminator_loss(real, fake)
     loss_Q = -objective.weighted(L_I, lam_Q)
-    consistency = x.new_zeros(())
+    consistency = steering = x.new_zeros(())
     if moved is not None:
         consistency = objective.consistency_loss(
-            spec, still, moved, temperature=config.consistency.temperature
+            spec, still, after, temperature=movement.temperature
         )
+        steering = objective.steering_loss(spec, after - still, moved.amounts)
+    loss_Q = loss_Q + movement.weight_at(state.step) * consistency
+    loss_Q = loss_Q + movement.steering * steering
     state.D_optimizer.zero_grad()
-    fabric.backward(loss_D + loss_Q + weight * consistency)
+    fabric.backward(loss_D + loss_Q)
     state.D_optimizer.step()
 
     with _frozen(D) as judge, fabric.autocast():
@@ -92,7 +95,12 @@ def training_step(
     state.G_ema.update_parameters(bare(G))
     state.D_ema.update_parameters(bare(D))
     state.step += 1
-    report = {"loss_D": loss_D, "loss_G": loss_G, "consistency": consistency}
+    report = {
+        "loss_D": loss_D,
+        "loss_G": loss_G,
+        "consistency": consistency,
+        "steering": steering,
+    }
     report |= {f"L_I/{name}": bound for name, bound in L_I.items()}
     return {name: value.detach() for name, value in report.items()}
 
