@@ -24,6 +24,8 @@ from infogan_export.evaluation.judge import (
     to_network,
 )
 from infogan_export.export.onnx_file import serialize, to_onnx
+from infogan_export.training.config import Consistency
+from infogan_export.training.movement import move
 
 if TYPE_CHECKING:
     from infogan_export.datasets import ImageSet
@@ -32,6 +34,8 @@ FEATURES = 128
 BATCH_SIZE = 256
 PEAK_LEARNING_RATE = 4e-3
 WEIGHT_DECAY = 0.01
+# Enough for codes that lean or stretch a digit, too little to turn a 6 into a 9.
+MOVEMENT = Consistency(rotation=12.0, scale=0.12, shift=0.08, shear=0.2)
 TOLERANCE = 1e-3  # of a logit, onnxruntime against torch
 
 
@@ -70,7 +74,7 @@ def train_judge(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         network = JudgeNetwork(channels, (height, width), classes=classes)
-        fit(network, train, epochs=epochs, progress=progress)
+        fit(network, train, seed=seed, epochs=epochs, progress=progress)
     unmeasured = JudgeReport(
         accuracy=0.0,
         data=train.name,
@@ -116,6 +120,7 @@ def fit(
     network: JudgeNetwork,
     train: ImageSet,
     *,
+    seed: int,
     epochs: int,
     progress: Callable[[int, int], None] | None = None,
 ) -> None:
@@ -130,6 +135,7 @@ def fit(
     batch = min(BATCH_SIZE, len(images))
     per_epoch = len(images) // batch
     steps = epochs * per_epoch
+    rng = np.random.default_rng(seed)
     network.to(memory_format=torch.channels_last).train()  # type: ignore[call-overload]
     optimizer = torch.optim.AdamW(network.parameters(), weight_decay=WEIGHT_DECAY)
     schedule = torch.optim.lr_scheduler.OneCycleLR(
@@ -140,7 +146,8 @@ def fit(
         if start == 0:
             order = torch.randperm(len(images))
         chosen = order[start : start + batch]
-        logits, _ = network(moved(images[chosen]))
+        moved = move(images[chosen], MOVEMENT, rng).images
+        logits, _ = network(moved.contiguous(memory_format=torch.channels_last))
         loss = nn.functional.cross_entropy(logits, labels[chosen])
         optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
@@ -149,29 +156,6 @@ def fit(
         if progress is not None:
             progress(step + 1, steps)
     network.eval()
-
-
-def moved(images: Tensor) -> Tensor:
-    """Images after a small random turn, shear, stretch and shift each.
-
-    Up to 12 degrees, 0.2 of shear, 12% and 8% of the size: enough for codes
-    that lean or stretch a digit, too little to turn a 6 into a 9.
-    """
-
-    def up_to(limit: float) -> Tensor:
-        return torch.empty(len(images)).uniform_(-limit, limit)
-
-    angle, shear = up_to(12 * torch.pi / 180), up_to(0.2)
-    across, down = 1 + up_to(0.12), 1 + up_to(0.12)
-    cos, sin = torch.cos(angle), torch.sin(angle)
-    # affine_grid's unit is half a side, hence twice the shift
-    x = [across * cos, across * (shear * cos - sin), 2 * up_to(0.08)]
-    y = [down * sin, down * (shear * sin + cos), 2 * up_to(0.08)]
-    theta = torch.stack([torch.stack(x, 1), torch.stack(y, 1)], 1)
-    grid = nn.functional.affine_grid(theta, list(images.shape), align_corners=False)
-    return nn.functional.grid_sample(images, grid, align_corners=False).contiguous(
-        memory_format=torch.channels_last
-    )
 
 
 def export_judge(
