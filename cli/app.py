@@ -22,6 +22,8 @@ COMMANDS = (
     "info",
     "check",
     "recognize",
+    "explore",
+    "web",
     "train",
     "export",
     "evaluate",

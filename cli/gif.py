@@ -16,6 +16,7 @@ from .options import (
     Seed,
     Settings,
     Show,
+    Start,
     Vary,
     parse_ranges,
     parse_settings,
@@ -48,6 +49,7 @@ def gif(
     rows: Annotated[int, typer.Option(help="Rows of samples in a frame.")] = 3,
     columns: Annotated[int, typer.Option(help="Columns of samples in a frame.")] = 3,
     seed: Seed = 0,
+    start: Start = 0,
     loop: Annotated[
         str,
         typer.Option(
@@ -101,6 +103,7 @@ def gif(
             stops=5 if stops is None else stops,
             codes=codes,
             seed=seed,
+            start=start,
             film=film,
         )
     else:
@@ -112,6 +115,7 @@ def gif(
             ranges=varied,
             codes=codes,
             seed=seed,
+            start=start,
             labels=labels,
             film=film,
         )

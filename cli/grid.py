@@ -14,6 +14,7 @@ from .options import (
     Seed,
     Settings,
     Show,
+    Start,
     Vary,
     parse_ranges,
     parse_settings,
@@ -42,6 +43,7 @@ def grid(
         ),
     ] = None,
     seed: Seed = 0,
+    start: Start = 0,
     scale: Scale = None,
     padding: Padding = 2,
     labels: Annotated[
@@ -80,6 +82,7 @@ def grid(
         codes=parse_settings(settings),
         rows=rows,
         seed=seed,
+        start=start,
         scale=scale,
         padding=padding,
         labels=labels,

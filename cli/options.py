@@ -51,6 +51,12 @@ Seed = Annotated[
         help="Seed of all that is drawn; the same seed gives the same bytes.",
     ),
 ]
+Start = Annotated[
+    int,
+    typer.Option(
+        help="Index of the first image; image i of a seed is always the same.",
+    ),
+]
 Scale = Annotated[
     int | None,
     typer.Option(

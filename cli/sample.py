@@ -15,6 +15,7 @@ from .options import (
     Seed,
     Settings,
     Show,
+    Start,
     parse_settings,
 )
 from .output import STDOUT, ProgressBar, chosen_output, save, show_picture
@@ -27,12 +28,7 @@ def sample(
     ] = 64,
     settings: Settings = None,
     seed: Seed = 0,
-    start: Annotated[
-        int,
-        typer.Option(
-            help="Index of the first image; image i of a seed is always the same.",
-        ),
-    ] = 0,
+    start: Start = 0,
     columns: Annotated[
         int | None,
         typer.Option(

@@ -156,6 +156,7 @@ def traversal_animation(
     ranges: Sequence[Range] = (),
     codes: Mapping[str, ArrayLike] | None = None,
     seed: int = 0,
+    start: int = 0,
     labels: bool = False,
     film: Film | None = None,
 ) -> Animation:
@@ -172,6 +173,7 @@ def traversal_animation(
         ranges: where a code begins and ends; one, or one for each code.
         codes: other codes to set, by name.
         seed: of the samples.
+        start: the index of the first of them.
         labels: write the moving code and its value below.
         film: the form of it.
 
@@ -189,7 +191,7 @@ def traversal_animation(
     turns = [len(part) for part in np.array_split(np.arange(film.path), len(names))]
     move = _swing if film.loop == SEAMLESS else _climb
     moves = [move(*turn) for turn in zip(sweeps, turns, strict=True)]
-    latents = spec.assign(spec.sample(film.samples, seed=seed), codes)
+    latents = spec.assign(spec.sample(film.samples, seed=seed, start=start), codes)
     latents = np.tile(latents, (film.path, 1))
     for index, (name, values) in enumerate(zip(names, moves, strict=True)):
         waiting, done = sum(turns[:index]), sum(turns[index + 1 :])
@@ -207,6 +209,7 @@ def traversal_animation(
         "vary": names,
         "range": [list(map(float, ends)) for ends in ranges],
         "labels": labels,
+        "start": start or None,
     }
     return _animation(
         model, latents, film, seed, codes, options, captions if labels else None
@@ -219,6 +222,7 @@ def walk_animation(
     stops: int = 5,
     codes: Mapping[str, ArrayLike] | None = None,
     seed: int = 0,
+    start: int = 0,
     film: Film | None = None,
 ) -> Animation:
     """Walk each sample of a frame from one draw of the latents to the next.
@@ -228,6 +232,7 @@ def walk_animation(
         stops: draws that a walk goes through.
         codes: codes to set, by name, all along the way.
         seed: of the stops.
+        start: the index of the first of them.
         film: the form of it; a seamless walk returns to its first stop.
 
     Raises:
@@ -242,7 +247,8 @@ def walk_animation(
         raise UsageError(
             f"{film.frames} frames are too few for a walk through {stops} stops"
         )
-    drawn = spec.assign(spec.sample(film.samples * stops, seed=seed), codes)
+    drawn = spec.sample(film.samples * stops, seed=seed, start=start)
+    drawn = spec.assign(drawn, codes)
     closed = film.loop == SEAMLESS
     positions = cycle(film.path) * stops
     if not closed:
@@ -252,9 +258,8 @@ def walk_animation(
         for own in drawn.reshape(film.samples, stops, spec.dim)
     ]
     latents = np.stack(walks, axis=1).reshape(-1, spec.dim)
-    return _animation(
-        model, latents, film, seed, codes, {"walk": True, "stops": stops}, None
-    )
+    options = {"walk": True, "stops": stops, "start": start or None}
+    return _animation(model, latents, film, seed, codes, options, None)
 
 
 def _swing(sweep: Sweep, frames: int) -> NDArray[np.float64]:

@@ -90,6 +90,7 @@ def grid_sheet(
     codes: Mapping[str, ArrayLike] | None = None,
     rows: int | None = None,
     seed: int = 0,
+    start: int = 0,
     scale: int | None = None,
     padding: int = 2,
     labels: bool = False,
@@ -106,6 +107,7 @@ def grid_sheet(
         codes: other codes to set, by name.
         rows: draws of all else, 10 unless two codes vary.
         seed: of those draws.
+        start: the index of the first of them.
         scale: whole factor of enlargement; by default to about 640 pixels.
         padding: pixels around each image.
         labels: write the values along the axes.
@@ -134,7 +136,7 @@ def grid_sheet(
     enlarged = fitting_scale(model, columns, _WIDTH) if scale is None else scale
     _require_picture(model, down, columns, enlarged, padding)
 
-    base = spec.assign(spec.sample(count, seed=seed), codes or {})
+    base = spec.assign(spec.sample(count, seed=seed, start=start), codes or {})
     pairs = [(sweep.name, sweep.values) for sweep in sweeps]
     latents = (
         traverse_two(base, spec, pairs[0], pairs[1])
@@ -159,6 +161,7 @@ def grid_sheet(
         "scale": enlarged,
         "padding": padding,
         "labels": labels,
+        "start": start or None,
     }
     record = make_record("grid", model, seed=seed, options=options, latents=latents)
     return Sheet(image, latents, record)

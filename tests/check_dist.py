@@ -18,6 +18,8 @@ NEEDED = (
     "infogan_export/cli/app.py",
     "infogan_export/runtime.py",
     "infogan_export/training/loop.py",
+    "infogan_export/web/page/index.html",
+    "infogan_export/web/page/infogan.js",
     "infogan_export/pretrained/__init__.py",
     "infogan_export/pretrained/manifest.json",
     *(

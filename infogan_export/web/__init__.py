@@ -1,0 +1,1 @@
+"""The explorer: one page, drawn by a local server or by WebAssembly."""
