@@ -1,0 +1,433 @@
+/** The page: one state, shown by the pictures and knobs, changed by the user. */
+
+import { cells, download, element, knob, latest, notice, pausing } from "./controls.js";
+import { byServer, byWasm, drawMany } from "./drawing.js";
+import { toGif } from "./gif.js";
+import { fetchChecked } from "./infogan.js";
+import { isCategorical, labelOf, Layout, sweepValues, swing } from "./latent.js";
+import { MAX_INDEX, MAX_SEED } from "./philox.js";
+import { paint, sheet, toComment, toPng } from "./pictures.js";
+import { fitInto, inverted, toPixels } from "./reading.js";
+import {
+  commandLine, FILM, filmRecord, stageRecord, stripRecord, toJson,
+} from "./record.js";
+import { CELLS, clamp, fromHash, initialState, modelIn, toHash } from "./state.js";
+
+const STILL_STEP = 700; // ms a step of the sweep, where motion is not wanted
+const SETTLE = 250; // ms without a change before the address follows
+
+const $ = (id) => document.getElementById(id);
+const tell = (error) => notice($("notices"), String(error.message ?? error));
+
+let drawing, models; // how pictures are made; {name, folder} of every model
+let card, layout, state; // of the model that is shown
+let knobs = new Map();
+let shown; // {latents, images} on the stage
+let read; // {pixels} of the image that was read last, and its codes
+
+// --- what is shown -----------------------------------------------------------
+
+const count = () => (state.view === "one" ? 1 : state.cells);
+const columns = () => Math.sqrt(count());
+const along = () => layout.code(state.along);
+const base = (number) =>
+  layout.latents(number, { seed: state.seed, start: state.start, codes: state.codes });
+
+/** The latents of a picture in which `state.along` takes each of the values. */
+function latentsAlong(values, number) {
+  const still = base(number);
+  const all = new Float32Array(values.length * still.length);
+  values.forEach((value, index) => {
+    all.set(layout.assign(still.slice(), { [state.along]: value }), index * still.length);
+  });
+  return all;
+}
+
+const redrawStage = latest(async () => {
+  const latents = base(count()), wide = columns(), of = card;
+  const images = await drawMany(drawing, card, layout.dim, latents).catch(tell);
+  if (!images || of !== card) return;
+  shown = { latents, images };
+  show($("stage"), $("picture"), images, wide, wide);
+  $("picture").ariaLabel = described();
+});
+
+const redrawStrip = latest(async () => {
+  const values = sweepValues(along()), of = card;
+  const images = await drawMany(drawing, card, layout.dim, latentsAlong(values, 1)).catch(tell);
+  if (!images || of !== card) return;
+  show($("strip"), $("strip-picture"), images, values.length, 1);
+  $("strip-picture").ariaLabel = `The first image along ${state.along}`;
+});
+
+function show(frame, canvas, images, across, down) {
+  const [, height, width] = card.image_shape;
+  paint(canvas, sheet(images, card.image_shape, across));
+  frame.style.setProperty("--aspect", (across * width) / (down * height));
+  frame.ariaBusy = "false";
+  $("loading").hidden = true;
+}
+
+function described() {
+  const said = layout.codes.map((code) => `${code.name} ${spokenValue(code)}`).join(", ");
+  const what = count() === 1 ? "One image" : `${count()} images`;
+  return `${what}, seed ${state.seed}; ${said}`;
+}
+
+function spokenValue(code) {
+  if (!(code.name in state.codes)) return "drawn";
+  const value = state.codes[code.name];
+  return isCategorical(code) ? labelOf(code, value) : value.toFixed(2);
+}
+
+/** Bring every control to the state. */
+function refreshControls() {
+  const [first] = [base(1)];
+  for (const code of layout.codes) {
+    const isSet = code.name in state.codes;
+    knobs.get(code.name).show(isSet ? state.codes[code.name] : layout.read(first, code.name), isSet);
+  }
+  for (const input of document.querySelectorAll("[name=view]")) input.checked = input.value === state.view;
+  $("cells").value = state.cells;
+  $("cells-field").style.visibility = state.view === "sheet" ? "visible" : "hidden";
+  $("along").value = state.along;
+  if (document.activeElement !== $("seed")) $("seed").value = state.seed;
+  if (document.activeElement !== $("start")) $("start").value = state.start;
+  $("lock").ariaPressed = String(state.locked);
+  fillStage(
+    state.view === "one" ? [] : Array.from({ length: count() }, (_, i) => `Image ${state.start + i}`),
+    columns(),
+  );
+  const code = along(), values = sweepValues(code);
+  const labels = values.map((value) => (isCategorical(code) ? labelOf(code, value) : value.toFixed(1)));
+  const here = state.codes[code.name] ?? layout.read(first, code.name);
+  const nearest = values.reduce(
+    (best, value, i) => (Math.abs(value - here) < Math.abs(values[best] - here) ? i : best), 0);
+  fillStrip(labels.map((label) => `${code.name} ${label}`), values.length, nearest);
+  $("marks").replaceChildren(...labels.map((label) => element("span", { textContent: label })));
+  $("command").textContent = currentCommand();
+}
+
+const fillStage = cells($("picture-cells"), (index) =>
+  change({ start: Math.min(state.start + index, MAX_INDEX), view: "one" }));
+const fillStrip = cells($("strip-cells"), (index) =>
+  setCode(state.along, sweepValues(along())[index]));
+
+const settle = pausing(() => {
+  history.replaceState(null, "", toHash(state, layout));
+  $("status").textContent = described();
+}, SETTLE);
+
+function refresh() {
+  refreshControls();
+  redrawStage();
+  redrawStrip();
+  settle();
+}
+
+function change(values) {
+  state = { ...state, ...values };
+  refresh();
+}
+
+function setCode(name, value) {
+  const { [name]: _, ...rest } = state.codes;
+  if (playing && name === state.along) pause();
+  change({ codes: value === undefined ? rest : { ...rest, [name]: value } });
+}
+
+// --- playing -----------------------------------------------------------------
+
+let playing; // a token of the animation that runs, undefined while it is paused
+
+async function play() {
+  const mine = (playing = {}), code = along();
+  $("play").textContent = "Pause";
+  $("play").ariaPressed = "true";
+  const before = state.codes[code.name] ?? layout.read(base(1), code.name);
+  const calm = matchMedia("(prefers-reduced-motion: reduce)").matches;
+  const round = calm ? STILL_STEP * (isCategorical(code) ? code.size : 11) : FILM.seconds * 1000;
+  const began = performance.now() - round * phaseOf(code, before);
+  let value = before;
+  while (playing === mine) {
+    let phase = (((performance.now() - began) / round) % 1 + 1) % 1;
+    if (calm) phase = Math.floor(phase * 11 + 1e-9) / 11;
+    value = calm && isCategorical(code)
+      ? Math.floor(phase * code.size)
+      : swing(code, phase);
+    const latents = layout.assign(base(count()), { [code.name]: value });
+    const images = await drawMany(drawing, card, layout.dim, latents).catch(tell);
+    if (!images) pause();
+    if (playing !== mine) break;
+    shown = { latents, images };
+    paint($("picture"), sheet(images, card.image_shape, columns()));
+    const single = Array.isArray(value) ? value.indexOf(Math.max(...value)) : value;
+    state.codes = { ...state.codes, [code.name]: single };
+    knobs.get(code.name).show(single, true);
+    await (calm ? new Promise((done) => setTimeout(done, STILL_STEP)) : nextFrame());
+  }
+}
+
+const nextFrame = () => new Promise((done) => requestAnimationFrame(done));
+
+/** Where in its loop a code has a value, so that playing begins where it is. */
+function phaseOf(code, value) {
+  if (isCategorical(code)) return (value + 0.01) / code.size;
+  const middle = (code.sweep_low + code.sweep_high) / 2;
+  const half = (code.sweep_high - code.sweep_low) / 2;
+  return Math.asin(clamp((value - middle) / half, -1, 1)) / (2 * Math.PI);
+}
+
+function pause() {
+  if (!playing) return;
+  playing = undefined;
+  $("play").textContent = "Play";
+  $("play").ariaPressed = "false";
+  refresh();
+}
+
+// --- noise -------------------------------------------------------------------
+
+function again() {
+  pause();
+  if (!state.locked) return change({ seed: BigInt(Math.floor(Math.random() * 1e6)), start: 0 });
+  const codes = layout.codes.map((code) => [
+    code.name,
+    isCategorical(code)
+      ? Math.floor(Math.random() * code.size)
+      : Number((code.low + (code.high - code.low) * Math.random()).toFixed(2)),
+  ]);
+  change({ codes: Object.fromEntries(codes) });
+}
+
+function typed(input, limit, name, parse) {
+  const text = input.value.trim();
+  const fine = /^\d{1,20}$/.test(text) && BigInt(text) <= BigInt(limit);
+  input.setCustomValidity(fine ? "" : `${name} is a whole number from 0 to ${limit}`);
+  if (!fine) return input.reportValidity();
+  pause();
+  change({ [input.id]: parse(text) });
+}
+
+// --- reading an image --------------------------------------------------------
+
+async function readFile(file) {
+  if (!file) return;
+  if (!card.recognizes) return tell(`${card.name} has no recognition network.`);
+  let bitmap;
+  try {
+    bitmap = await createImageBitmap(file);
+  } catch {
+    return tell(`“${file.name || "what was dropped"}” is no image that this browser reads.`);
+  }
+  await readPixels(toPixels(fitInto(bitmap, card.image_shape), card.image_shape));
+  bitmap.close();
+}
+
+async function readPixels(pixels) {
+  try {
+    read = { pixels, codes: await drawing.recognize(card, pixels) };
+  } catch (error) {
+    return tell(error);
+  }
+  paint($("read-picture"), sheet(pixels, card.image_shape, 1));
+  const lines = layout.codes.flatMap((code) => {
+    const found = read.codes[code.name];
+    const text = isCategorical(code)
+      ? `${found.label} (${(100 * found.probability).toFixed(0)} %)`
+      : `${found.mean.toFixed(2)} ± ${found.deviation.toFixed(2)}`;
+    return [element("dt", { textContent: code.name }), element("dd", { textContent: text })];
+  });
+  $("read-codes").replaceChildren(...lines);
+  $("read").hidden = false;
+}
+
+function useReading() {
+  pause();
+  const codes = layout.codes.map((code) => {
+    const found = read.codes[code.name];
+    return [code.name, isCategorical(code)
+      ? found.category
+      : Number(clamp(found.mean, code.sweep_low, code.sweep_high).toFixed(2))];
+  });
+  change({ codes: Object.fromEntries(codes) });
+}
+
+// --- taking it along ---------------------------------------------------------
+
+const records = {
+  stage: { ending: "png", make: () => stageRecord(state, card, layout) },
+  strip: { ending: "png", make: () => stripRecord(state, card, layout, sweepValues(along()).length) },
+  film: { ending: "gif", make: () => filmRecord(state, card, layout) },
+};
+const currentCommand = () => {
+  const { ending, make } = records[$("which").value];
+  return commandLine(make(), `${card.name}.${ending}`);
+};
+
+async function takePng() {
+  const record = stageRecord(state, card, layout);
+  const images = await drawing.draw(card, base(count()));
+  const picture = sheet(images, card.image_shape, columns(), record.options.scale);
+  download(await toPng(picture, record), `${card.name}.png`);
+}
+
+async function takeStrip() {
+  const values = sweepValues(along()), record = records.strip.make();
+  const images = await drawing.draw(card, latentsAlong(values, 1));
+  const picture = sheet(images, card.image_shape, values.length, record.options.scale);
+  download(await toPng(picture, record), `${card.name}-${state.along}.png`);
+}
+
+async function takeGif() {
+  const record = filmRecord(state, card, layout), number = FILM.fps * FILM.seconds;
+  const phases = Array.from({ length: number }, (_, i) => i / number);
+  const values = phases.map((phase) => swing(along(), phase)), each = count();
+  const progress = (part) => ($("working").textContent = `Drawing ${Math.round(100 * part)} %`);
+  const images = await drawMany(drawing, card, layout.dim, latentsAlong(values, each), progress);
+  const size = images.length / number;
+  const frames = values.map((_, i) =>
+    sheet(images.subarray(i * size, (i + 1) * size), card.image_shape, columns(), record.options.scale));
+  const isGrey = card.image_shape[0] === 1;
+  download(toGif(frames, { grey: isGrey, fps: FILM.fps, comment: toComment(record) }), `${card.name}.gif`);
+  $("working").textContent = "";
+}
+
+function takeJson() {
+  const latents = base(count()), rows = [];
+  for (let at = 0; at < latents.length; at += layout.dim) {
+    rows.push([...latents.subarray(at, at + layout.dim)]);
+  }
+  const content = { ...stageRecord(state, card, layout), latents: rows };
+  download(new Blob([toJson(content)], { type: "application/json" }), `${card.name}.json`);
+}
+
+async function copy(text, button) {
+  try {
+    await navigator.clipboard.writeText(text);
+    $("status").textContent = "Copied";
+    const before = button.textContent;
+    button.textContent = "Copied";
+    setTimeout(() => (button.textContent = before), 1500);
+  } catch {
+    tell(`This browser does not copy here. Select it by hand: ${text}`);
+  }
+}
+
+// --- models ------------------------------------------------------------------
+
+async function openModel(name) {
+  const { folder } = models.find((model) => model.name === name);
+  const at = new URL(`models/${encodeURIComponent(folder)}/card.json`, document.baseURI);
+  card = { ...(await (await fetchChecked(at)).json()), folder };
+  layout = new Layout(card);
+  document.title = `${name} · InfoGAN explorer`;
+  $("description").textContent = card.description;
+  $("model").value = name;
+  $("reading").hidden = !card.recognizes;
+  $("read").hidden = true;
+  $("read-own").hidden = false;
+  knobs = new Map(layout.codes.map((code) => [code.name, knob(code, setCode)]));
+  $("codes").replaceChildren(...[...knobs.values()].map(({ root }) => root));
+  $("along").replaceChildren(
+    ...layout.codes.map(({ name: value }) => element("option", { value, textContent: value })));
+}
+
+async function switchModel(name) {
+  pause();
+  const old = state;
+  $("stage").ariaBusy = $("strip").ariaBusy = "true";
+  await openModel(name);
+  const fresh = initialState(name, layout);
+  const kept = Object.entries(old.codes).filter(([code, value]) => {
+    const here = layout.code(code);
+    return here && (isCategorical(here) ? value < here.size
+      : value >= here.sweep_low && value <= here.sweep_high);
+  });
+  const { seed, start, view, cells: number, locked } = old;
+  state = { ...fresh, seed, start, view, cells: number, locked, codes: Object.fromEntries(kept) };
+  if (layout.code(old.along)) state.along = old.along;
+  refresh();
+}
+
+/** Show what the address says. */
+async function follow() {
+  pause();
+  const wanted = modelIn(location.hash);
+  const known = models.some(({ name }) => name === wanted);
+  if (wanted && !known) {
+    tell(`There is no model “${wanted.slice(0, 40)}” here; this is ${models[0].name}.`);
+  }
+  const name = known ? wanted : models[0].name;
+  if (card?.name !== name) await openModel(name);
+  const { state: found, faults } = fromHash(location.hash, name, layout);
+  state = found;
+  faults.forEach(tell);
+  refresh();
+}
+
+// --- the page ----------------------------------------------------------------
+
+function listen() {
+  const on = (id, event, act) =>
+    $(id).addEventListener(event, (given) => Promise.resolve(act(given)).catch(tell));
+  for (const input of document.querySelectorAll("[name=view]")) {
+    input.addEventListener("change", () => change({ view: input.value }));
+  }
+  on("cells", "change", () => change({ cells: Number($("cells").value) }));
+  on("along", "change", () => { pause(); change({ along: $("along").value }); });
+  on("model", "change", () => switchModel($("model").value));
+  on("play", "click", () => (playing ? pause() : play()));
+  on("again", "click", again);
+  on("lock", "click", () => change({ locked: !state.locked }));
+  on("seed", "change", () => typed($("seed"), MAX_SEED, "a seed", BigInt));
+  on("start", "change", () => typed($("start"), MAX_INDEX, "an image's index", Number));
+  on("codes", "submit", (event) => event.preventDefault());
+  on("file", "change", async () => { await readFile($("file").files[0]); $("file").value = ""; });
+  on("read-own", "click", () => readPixels(
+    shown.images.slice(0, card.image_shape.reduce((a, b) => a * b))));
+  on("invert", "click", () => readPixels(inverted(read.pixels)));
+  on("use", "click", useReading);
+  const working = { png: takePng, "strip-png": takeStrip, gif: takeGif, json: takeJson };
+  for (const [id, take] of Object.entries(working)) on(id, "click", () => { pause(); return take(); });
+  on("link", "click", () => {
+    history.replaceState(null, "", toHash(state, layout));
+    return copy(location.href, $("link"));
+  });
+  on("which", "change", () => ($("command").textContent = currentCommand()));
+  on("copy", "click", () => copy(currentCommand(), $("copy")));
+  addEventListener("hashchange", () => follow().catch(tell));
+  document.addEventListener("paste", ({ clipboardData }) => {
+    const file = [...clipboardData.files].find(({ type }) => type.startsWith("image/"));
+    if (file) readFile(file).catch(tell);
+  });
+  const dragged = (event, inside) => {
+    event.preventDefault();
+    $("dropping").hidden = !(inside && card?.recognizes);
+  };
+  document.addEventListener("dragover", (event) => dragged(event, true));
+  document.addEventListener("dragleave", (event) => dragged(event, event.relatedTarget !== null));
+  document.addEventListener("drop", (event) => {
+    dragged(event, false);
+    readFile(event.dataTransfer.files[0]).catch(tell);
+  });
+}
+
+async function start() {
+  const found = await (await fetchChecked(new URL("models.json", document.baseURI))).json();
+  models = found.models.map((model) =>
+    typeof model === "string" ? { name: model, folder: model } : model);
+  drawing = found.drawing === "server" ? byServer() : byWasm(found.ort);
+  $("model").replaceChildren(
+    ...models.map(({ name: value }) => element("option", { value, textContent: value })));
+  $("models").hidden = models.length < 2;
+  $("cells").replaceChildren(...CELLS.map((value) => element("option", { value, textContent: value })));
+  await follow();
+  listen();
+  $("main").inert = false;
+}
+
+start().catch((error) => {
+  $("loading").textContent = "The explorer could not start.";
+  tell(error);
+});
