@@ -13,12 +13,14 @@ import pytest
 import infogan_export
 
 TRAINING = ("torch", "onnx", "onnxscript", "lightning_fabric", "tensorboard", "pooch")
-OPTIONAL = (*TRAINING, "scipy", "sklearn", "matplotlib", "imageio_ffmpeg")
-# These need [train]; everything else works in a base installation.
+WEB = ("starlette", "uvicorn", "anyio")
+OPTIONAL = (*TRAINING, *WEB, "scipy", "sklearn", "matplotlib", "imageio_ffmpeg")
+# These need [train] or [web]; everything else works in a base installation.
 BEHIND_THE_WALL = (
     "infogan_export.training",
     "infogan_export.export",
     "infogan_export.evaluation.train_judge",
+    "infogan_export.web.server",
 )
 
 

@@ -74,7 +74,9 @@ def write_site(
             size = sum(p.stat().st_size for p in site.rglob("*") if p.is_file())
             _move(site, out)
     except OSError as error:
-        raise OutputError(f"cannot write {out}: {(error.strerror or '').lower()}") from error
+        raise OutputError(
+            f"cannot write {out}: {(error.strerror or '').lower()}"
+        ) from error
     return size
 
 
