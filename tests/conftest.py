@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -68,6 +69,12 @@ def colour(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("colour", numbered=False) / "generator.onnx"
     onnx.save(model, path)
     return path
+
+
+@pytest.fixture(scope="session")
+def require() -> Callable[[object, str], None]:
+    """``need``, for tests: they cannot import this file."""
+    return need
 
 
 def need(present: object, what: str) -> None:
