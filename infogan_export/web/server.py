@@ -120,7 +120,10 @@ class _Desk:
         name = self._name(request)
         async with self._reading:
             body = await _body(request)
-            return await self._run(lambda: work(self._gallery.open(name), body))
+            answer: Response = await self._run(
+                lambda: work(self._gallery.open(name), body)
+            )
+        return answer
 
     def _name(self, request: Request) -> str:
         name: str = request.path_params["name"]
