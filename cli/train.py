@@ -99,6 +99,14 @@ def train(
             default=_PRESET,
         ),
     ] = None,
+    steering: Annotated[
+        float | None,
+        _option(
+            "Weight of uniform codes following shear and thickening of real images.",
+            _RESULT,
+            default=_PRESET,
+        ),
+    ] = None,
     rate_g: Annotated[
         float | None, _option("Learning rate of G.", _RESULT, default=_PRESET)
     ] = None,
@@ -142,7 +150,8 @@ def train(
         raise MissingExtraError("training", "train") from error
 
     recipe = named(preset)
-    weight = recipe.consistency.weight if consistency is None else consistency
+    movement: dict[str, Any] = {"weight": consistency, "steering": steering}
+    movement = {k: v for k, v in movement.items() if v is not None}
     given: dict[str, Any] = {
         "steps": steps,
         "batch_size": batch_size,
@@ -150,7 +159,7 @@ def train(
         "lambda_uniform": lambda_cont,
         "generator_rate": rate_g,
         "discriminator_rate": rate_d,
-        "consistency": replace(recipe.consistency, weight=weight),
+        "consistency": replace(recipe.consistency, **movement),
     }
     recipe = replace(recipe, **{k: v for k, v in given.items() if v is not None})
     recipes = [replace(recipe, seed=seed) for seed in parse_seeds(seeds)]
