@@ -317,10 +317,24 @@ def test_an_image_that_is_given_is_read(shown: Shown, way: str):
     assert "set.digit=6" in shown.page.url
 
 
-def test_a_file_that_is_no_image_is_said(shown: Shown):
+def bomb() -> bytes:
+    """A small PNG of 60 million pixels."""
+    png = io.BytesIO()
+    Image.new("1", (10_000, 6_000)).save(png, "PNG")
+    return png.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [(b"abc", "no image"), (bytes(10_000_001), "10 MB"), (bomb(), "50 million")],
+    ids=["text", "long", "bomb"],
+)
+def test_a_file_that_cannot_be_read_is_said(shown: Shown, content: bytes, said: str):
     shown.open()
-    shown.page.evaluate(DROP % "drop", [[1, 2, 3], "image/png"])
-    expect(shown.page.locator(".notice")).to_contain_text("no image", timeout=PATIENCE)
+    shown.page.set_input_files(
+        "#file", {"name": "it.png", "mimeType": "image/png", "buffer": content}
+    )
+    expect(shown.page.locator(".notice")).to_contain_text(said, timeout=PATIENCE)
 
 
 def test_another_model_keeps_seed_and_view(shown: Shown):

@@ -7,7 +7,7 @@ import { fetchChecked } from "./infogan.js";
 import { isCategorical, labelOf, Layout, sweepValues, swing } from "./latent.js";
 import { MAX_INDEX, MAX_SEED } from "./philox.js";
 import { paint, sheet, toComment, toPng } from "./pictures.js";
-import { fitInto, inverted, toPixels } from "./reading.js";
+import { fitInto, inverted, open, toPixels } from "./reading.js";
 import {
   commandLine, FILM, filmRecord, stageRecord, stripRecord, toJson,
 } from "./record.js";
@@ -214,14 +214,8 @@ function typed(input, limit, name, parse) {
 async function readFile(file) {
   if (!file) return;
   if (!card.recognizes) return tell(`${card.name} has no recognition network.`);
-  let bitmap;
-  try {
-    bitmap = await createImageBitmap(file);
-  } catch {
-    return tell(`“${file.name || "what was dropped"}” is no image that this browser reads.`);
-  }
-  await readPixels(toPixels(fitInto(bitmap, card.image_shape), card.image_shape));
-  bitmap.close();
+  const image = await open(file);
+  await readPixels(toPixels(fitInto(image, card.image_shape), card.image_shape));
 }
 
 async function readPixels(pixels) {

@@ -1,9 +1,35 @@
 /** An image of any size to the pixels that a model reads. */
 
-/** A bitmap, whole and centred on black, at a model's size: ImageData. */
-export function fitInto(bitmap, [, height, width]) {
-  const part = Math.min(width / bitmap.width, height / bitmap.height);
-  let across = bitmap.width, down = bitmap.height, source = bitmap;
+const MAX_FILE = 10e6; // bytes
+const MAX_PIXELS = 50e6; // more would not fit into a phone's memory
+
+/** An image from a file, refused before its pixels are unpacked if too large. */
+export async function open(file) {
+  const name = file.name || "what was given";
+  if (file.size > MAX_FILE) {
+    throw new Error(`“${name}” has ${(file.size / 1e6).toFixed(0)} MB; 10 MB is the most.`);
+  }
+  const image = new Image(), address = URL.createObjectURL(file);
+  try {
+    await new Promise((resolve, reject) => {
+      image.onload = resolve;
+      image.onerror = () => reject(new Error(`“${name}” is no image that this browser reads.`));
+      image.src = address;
+    });
+    if (!image.width || image.width * image.height > MAX_PIXELS) {
+      const [most, size] = [MAX_PIXELS / 1e6, `${image.width} x ${image.height}`];
+      throw new Error(`“${name}” has ${size} pixels; ${most} million is the most.`);
+    }
+    return image;
+  } finally {
+    URL.revokeObjectURL(address);
+  }
+}
+
+/** An image, whole and centred on black, at a model's size: ImageData. */
+export function fitInto(image, [, height, width]) {
+  const part = Math.min(width / image.width, height / image.height);
+  let across = image.width, down = image.height, source = image;
   const wanted = [Math.max(1, Math.round(across * part)), Math.max(1, Math.round(down * part))];
   while (across > 2 * wanted[0] && down > 2 * wanted[1]) {
     // by halves: one large step would skip pixels
