@@ -96,6 +96,13 @@ def startup(latents: bytes) -> None:
     )
 
 
+class QuietHandler(SimpleHTTPRequestHandler):
+    """Serves files and says nothing."""
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
 def drag(address: str, what: str, most: int) -> None:
     path = shutil.which("chromium")
     with sync_playwright() as playwright:
@@ -134,7 +141,7 @@ def main(ort: Path) -> None:
     with tempfile.TemporaryDirectory() as folder:
         site = Path(folder) / "site"
         write_site(site, ["mnist"], ort=ort)
-        handler = functools.partial(SimpleHTTPRequestHandler, directory=str(site))
+        handler = functools.partial(QuietHandler, directory=str(site))
         with ThreadingHTTPServer(("127.0.0.1", 0), handler) as files:
             threading.Thread(target=files.serve_forever, daemon=True).start()
             drag(f"http://127.0.0.1:{files.server_port}/", "drawn by WebAssembly", 50)

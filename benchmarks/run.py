@@ -24,6 +24,8 @@ import numpy as np
 ROOT = Path(__file__).resolve().parent.parent
 SCRIPT = str(Path(sys.executable).with_name("infogan-gen"))
 
+STEP, BATCH = "--step", 128  # of training
+
 BARE = """
 import numpy as np, onnxruntime
 from PIL import Image
@@ -158,38 +160,50 @@ def memory() -> None:
 
 
 def training() -> None:
+    from infogan_export.training.engine import bf16_is_fast
+
+    def seconds(way: str) -> float:  # each in a process of its own, as users have it
+        command = [sys.executable, __file__, STEP, way]
+        done = subprocess.run(command, capture_output=True, text=True, check=True)
+        return float(done.stdout.splitlines()[-1])
+
+    a, b = alternate(lambda: seconds("tuned"), lambda: seconds("plain"), 5)
+    row(
+        "training images/s / eager fp32, no fused Adam",
+        ">= 1.8 where bf16 is fast",
+        f"{b / a:.2f} ({BATCH / a:.0f} / {BATCH / b:.0f}); "
+        f"bf16 is {'' if bf16_is_fast() else 'not '}fast here",
+    )
+
+
+def step_seconds(way: str) -> float:
+    """The median time of a training step: ``tuned``, as in ``train``, or ``plain``."""
     import torch
+    from lightning_fabric import Fabric
 
     from infogan_export.training.config import preset
-    from infogan_export.training.engine import bf16_is_fast, build_fabric
+    from infogan_export.training.engine import build_fabric
     from infogan_export.training.state import build_state
     from infogan_export.training.step import training_step
 
     config = preset("mnist")
-    x = torch.rand(config.batch_size, 1, 28, 28)
-
-    def steps(state: object, count: int = 5) -> float:
+    tuned = way == "tuned"
+    fabric = build_fabric() if tuned else Fabric(precision="32-true")
+    state = build_state(config, (1, 28, 28), fabric)
+    if not tuned:
+        for network in (state.G, state.D):
+            network.to(memory_format=torch.contiguous_format)
+        for optimizer in (state.G_optimizer, state.D_optimizer):
+            for group in optimizer.param_groups:
+                group["fused"] = False
+    layout = torch.channels_last if tuned else torch.contiguous_format
+    x = torch.rand(BATCH, 1, 28, 28).contiguous(memory_format=layout)
+    times = []
+    for _ in range(20):
         began = time.perf_counter()
-        for _ in range(count):
-            training_step(x, state, config)  # type: ignore[arg-type]
-        return (time.perf_counter() - began) / count
-
-    shape = (1, 28, 28)
-    tuned = build_state(config, shape, build_fabric())
-    plain = build_state(config, shape, build_fabric(precision="32-true"))
-    for network in (plain.G, plain.D):
-        network.to(memory_format=torch.contiguous_format)
-    for optimizer in (plain.G_optimizer, plain.D_optimizer):
-        for group in optimizer.param_groups:
-            group["fused"] = False
-    a, b = alternate(lambda: steps(tuned), lambda: steps(plain), 7)
-    n = config.batch_size
-    row(
-        "training images/s / eager fp32, no fused Adam",
-        ">= 1.8 where bf16 is fast",
-        f"{b / a:.2f} ({n / a:.0f} / {n / b:.0f}); "
-        f"bf16 is {'' if bf16_is_fast() else 'not '}fast here",
-    )
+        training_step(x, state, config)
+        times.append(time.perf_counter() - began)
+    return statistics.median(times[5:])
 
 
 def install() -> None:
@@ -240,6 +254,9 @@ ROWS = {
 }
 
 if __name__ == "__main__":
+    if sys.argv[1:2] == [STEP]:
+        print(step_seconds(sys.argv[2]))
+        raise SystemExit
     print("| what | wanted | found |\n|---|---|---|")
     for name in sys.argv[1:] or ROWS:
         ROWS[name]()
