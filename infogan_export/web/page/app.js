@@ -15,6 +15,7 @@ import { CELLS, clamp, fromHash, initialState, modelIn, toHash } from "./state.j
 
 const STILL_STEP = 700; // ms a step of the sweep, where motion is not wanted
 const SETTLE = 250; // ms without a change before the address follows
+const REST = 80; // and before the strip does: while a knob is dragged, the stage goes first
 
 const $ = (id) => document.getElementById(id);
 const tell = (error) => notice($("notices"), String(error.message ?? error));
@@ -59,6 +60,8 @@ const redrawStrip = latest(async () => {
   show($("strip"), $("strip-picture"), images, values.length, 1);
   $("strip-picture").ariaLabel = `The first image along ${state.along}`;
 });
+
+const redrawStripSoon = pausing(redrawStrip, REST);
 
 function show(frame, canvas, images, across, down) {
   const [, height, width] = card.image_shape;
@@ -121,7 +124,7 @@ const settle = pausing(() => {
 function refresh() {
   refreshControls();
   redrawStage();
-  redrawStrip();
+  redrawStripSoon();
   settle();
 }
 
