@@ -63,7 +63,11 @@ def train(
     ] = False,
     preset: Annotated[
         str,
-        _option("Recipe to start from: mnist, mnist-gan, mnist-paper.", _RESULT),
+        _option(
+            "Recipe to start from: mnist, mnist-gan, mnist-paper, faces; or the "
+            "paper's tables: faces-paper, svhn-paper, celeba-paper, chairs-paper.",
+            _RESULT,
+        ),
     ] = "mnist",
     seeds: Annotated[
         str, _option("One seed, or a run for each of 0..4 or 1,5,7.", _RESULT)

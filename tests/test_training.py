@@ -30,6 +30,7 @@ from infogan_export.errors import (
 from infogan_export.evaluation import properties
 from infogan_export.latent import CategoricalCode, LatentSpec, Noise, UniformCode
 from infogan_export.training import checkpoint, objective
+from infogan_export.training.augmentation import augment
 from infogan_export.training.batches import Batches
 from infogan_export.training.checkpoint import (
     Checkpoint,
@@ -38,6 +39,7 @@ from infogan_export.training.checkpoint import (
 )
 from infogan_export.training.config import (
     PRESETS,
+    Augmentation,
     Consistency,
     TrainingConfig,
     preset,
@@ -48,6 +50,7 @@ from infogan_export.training.movement import move
 from infogan_export.training.networks import (
     Architecture,
     Discriminator,
+    DoublingConv2d,
     Generator,
 )
 from infogan_export.training.runlog import read_metrics
@@ -64,6 +67,18 @@ TOY = TrainingConfig(
     steps=6,
     batch_size=8,
     consistency=Consistency(weight=1.0, start=1, ramp=2),
+)
+FACE_TOY = replace(
+    PRESETS["faces"],
+    spec=SPEC,
+    architecture=replace(
+        PRESETS["faces"].architecture,
+        widths=(4, 8),
+        generator=(8, 4, 4),
+        recognition=8,
+    ),
+    steps=6,
+    batch_size=8,
 )
 PIXELS = np.random.default_rng(0).integers(0, 256, (37, 8, 8, 1), np.uint8)
 IMAGES = ImageSet(PIXELS, None, "noise")
@@ -171,6 +186,171 @@ def test_other_shapes_are_refused_with_what_would_fit(
     with pytest.raises(TrainingError, match=said) as error:
         Generator(SPEC, shape, SMALL)
     one_line(error)
+
+
+SHAPES = {
+    "mnist": (1, 28, 28),
+    "mnist-gan": (1, 28, 28),
+    "mnist-paper": (1, 28, 28),
+    "faces": (1, 48, 48),
+    "faces-paper": (1, 32, 32),
+    "svhn-paper": (3, 32, 32),
+    "celeba-paper": (3, 32, 32),
+    "chairs-paper": (1, 64, 64),
+}
+
+
+def noise(shape: tuple[int, int, int], count: int = 8) -> ImageSet:
+    channels, height, width = shape
+    size = (count, height, width, channels)
+    return ImageSet(
+        np.random.default_rng(0).integers(0, 256, size, np.uint8), None, "noise"
+    )
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_every_preset_takes_a_step_on_images_of_its_size(
+    fabric: Fabric, name: str
+) -> None:
+    config, shape = replace(PRESETS[name], batch_size=4), SHAPES[name]
+    assert TrainingConfig.from_dict(config.to_dict()) == config
+    state = build_state(config, shape, fabric)
+    report = training_step(Batches(noise(shape), config, fabric).at(0), state, config)
+    assert all(bool(value.isfinite()) for value in report.values())
+    with torch.no_grad():
+        images = state.G_ema.module(torch.from_numpy(config.spec.sample(2)))
+        logit, statistics = state.D_ema.module(images)
+    assert images.shape == (2, *shape)
+    assert logit.shape == (2,)
+    assert statistics.shape == (2, config.spec.code_dim)
+
+
+def test_the_mnist_recipe_is_what_it_always_was(fabric: Fabric) -> None:
+    """Two steps on noise, as the first version of the networks took them."""
+    config = replace(PRESETS["mnist"], batch_size=8)
+    state = build_state(config, (1, 28, 28), fabric)
+    batches = Batches(noise((1, 28, 28), 40), config, fabric)
+    for step in range(2):
+        report = training_step(batches.at(step), state, config)
+    found = {name: float(value) for name, value in report.items()}
+    assert found == pytest.approx(
+        {
+            "loss_D": 1.498015,
+            "loss_G": 0.928446,
+            "consistency": 2.305373,
+            "steering": 1.136359,
+            "L_I/cat1": 0.306298,
+            "L_I/cont1": -0.012065,
+            "L_I/cont2": -0.067613,
+        },
+        abs=1e-4,
+    )
+
+
+def test_a_configuration_of_an_older_version_is_read_with_what_is_new_off() -> None:
+    old = TOY.to_dict()
+    new = ("ema_warm_up", "adversarial", "augmentation", "flip", "recognition_noise")
+    for name in new:
+        del old[name]
+    for name in ("generator", "upsampling", "normalisation", "inner", "blur"):
+        del old["architecture"][name]
+    assert TrainingConfig.from_dict(old) == TOY
+
+
+def test_doubling_is_the_nearest_neighbour_and_a_convolution() -> None:
+    layer, images = DoublingConv2d(3, 4), torch.randn(2, 3, 5, 6)
+    doubled = torch.nn.functional.interpolate(images, scale_factor=2)
+    torch.testing.assert_close(
+        layer(images), layer.plain()(doubled), atol=1e-5, rtol=1e-4
+    )
+
+
+# --- what D and Q are shown ---------------------------------------------------
+
+
+@settings(max_examples=20, deadline=None)
+@given(
+    translation=st.sampled_from([0.0, 0.2]),
+    cutout=st.sampled_from([0.0, 0.5]),
+    seed=st.integers(0, 1000),
+)
+def test_augmentation_shifts_and_covers_and_lets_gradients_through(
+    translation: float, cutout: float, seed: int
+) -> None:
+    images = torch.rand(4, 3, 10, 15, requires_grad=True)
+    size = Augmentation(translation=translation, cutout=cutout)
+    changed = augment(images, size, torch.Generator().manual_seed(seed))
+    changed.sum().backward()  # type: ignore[no-untyped-call]
+    assert images.grad is not None
+    for before, after, taught in zip(images, changed, images.grad, strict=True):
+        shown = before[:, taught[0] > 0.5].flatten()
+        seen = torch.isclose(after.flatten()[:, None], shown, atol=1e-6).any(1)
+        grey = torch.isclose(after.flatten(), torch.tensor(0.5))
+        assert bool((seen | grey).all())  # each pixel was one, or is covered
+        assert set(taught.unique().tolist()) <= {0.0, 1.0}
+        covered = 1 - taught[0].mean().item()
+        assert covered <= 1 - (1 - translation) ** 2 * (1 - cutout**2) + 0.1
+
+
+def test_q_sees_blurred_fakes_and_never_an_augmented_one(
+    fabric: Fabric, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The augmented images are made white: Q must not meet one."""
+    from infogan_export.training import step
+
+    monkeypatch.setattr(step, "augment", lambda images, *_: 0 * images + 1)
+    shown = []
+    forward = Discriminator.forward
+
+    def spy(self: Any, images: Tensor, seen: Tensor | None = None) -> Any:
+        assert bool((images == 1).all())
+        assert seen is not None
+        shown.append(seen.detach())
+        return forward(self, images, seen)
+
+    monkeypatch.setattr(Discriminator, "forward", spy)
+    state = build_state(FACE_TOY, (1, 8, 8), fabric)
+    training_step(Batches(IMAGES, FACE_TOY, fabric).at(0), state, FACE_TOY)
+    assert len(shown) == 2  # in D's descent, and in G's
+    for seen in shown:
+        assert bool((seen != 1).all())
+        assert len(seen) == FACE_TOY.batch_size
+
+
+def test_flips_mirror_some_images_and_depend_on_the_step_alone(fabric: Fabric) -> None:
+    plain, flipped = (
+        Batches(IMAGES, replace(FACE_TOY, flip=flip), fabric) for flip in (False, True)
+    )
+    turned = [
+        bool((a != b).any())
+        for step in range(4)
+        for a, b in zip(plain.at(step), flipped.at(step), strict=True)
+    ]
+    assert 0 < sum(turned) < len(turned)
+    for step in range(4):
+        assert torch.equal(flipped.at(step), flipped.at(step))
+        for a, b in zip(plain.at(step), flipped.at(step), strict=True):
+            assert torch.equal(a, b) or torch.equal(a.flip(2), b)
+
+
+def test_agreement_on_real_images_needs_a_q_that_sees_them() -> None:
+    with pytest.raises(UsageError, match="consistency") as error:
+        replace(FACE_TOY, consistency=Consistency(weight=1.0))
+    one_line(error)
+
+
+def test_a_young_average_forgets_the_start(fabric: Fabric) -> None:
+    for warm_up in (False, True):
+        config = replace(FACE_TOY, ema_warm_up=warm_up)
+        state = build_state(config, (1, 8, 8), fabric)
+        with torch.no_grad():
+            for value in (0.0, 1.0, 1.0):
+                for weight in bare(state.G).parameters():
+                    weight.fill_(value)
+                state.G_ema.update_parameters(bare(state.G))
+        found = next(state.G_ema.module.parameters()).flatten()[0].item()
+        young = 1 - 2 / 11 * 3 / 12
+        assert found == pytest.approx(young if warm_up else 1 - 0.999**2, abs=1e-5)
 
 
 # --- who learns from what ----------------------------------------------------
@@ -463,10 +643,11 @@ def interrupt_at(step: int) -> Callable[[Progress], None]:
     return on_progress
 
 
+@pytest.mark.parametrize("recipe", [TOY, FACE_TOY], ids=["mnist", "faces"])
 def test_a_resumed_run_equals_an_uninterrupted_one_bit_by_bit(
-    run: Callable[..., Checkpoint], tmp_path: Path
+    run: Callable[..., Checkpoint], tmp_path: Path, recipe: TrainingConfig
 ) -> None:
-    config = replace(TOY, steps=12)
+    config = replace(recipe, steps=12)
     whole = run(config, folder=tmp_path / "whole")
     halves = tmp_path / "halves"
     with pytest.raises(KeyboardInterrupt):

@@ -5,19 +5,33 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval, fuse_linear_bn_eval
+from torch.nn.utils.parametrize import is_parametrized, remove_parametrizations
 
 from infogan_export.latent import CategoricalCode, LatentSpec
 from infogan_export.training.checkpoint import Checkpoint
-from infogan_export.training.networks import Discriminator, Generator
+from infogan_export.training.networks import (
+    Discriminator,
+    DoublingConv2d,
+    Generator,
+    low_passed,
+    settle,
+)
 
 
 def averaged_networks(checkpoint: Checkpoint) -> tuple[Generator, Discriminator]:
-    """G and D with their averaged weights, ready to be run."""
+    """G and D with their averaged weights, ready to be run.
+
+    D's spectral norms are divided out of its weights.
+    """
     config, shape = checkpoint.config, checkpoint.shape
     G = Generator(config.spec, shape, config.architecture)
     D = Discriminator(config.spec, shape, config.architecture)
     G.load_state_dict(checkpoint.generator_ema)
     D.load_state_dict(checkpoint.discriminator_ema)
+    settle(D)
+    for layer in D.modules():
+        if is_parametrized(layer, "weight"):
+            remove_parametrizations(layer, "weight")
     return G.eval(), D.eval()
 
 
@@ -48,13 +62,15 @@ class RecognitionGraph(nn.Module):
         self.trunk = fold_batch_norm(D.trunk)
         self.real = D.real
         self.recognition = fold_batch_norm(D.recognition)
+        self.blur = D.blur
         self.spec = spec
         self.deviation = [float(variance) ** 0.5 for variance in D.residual]
 
     def forward(self, image: Tensor) -> tuple[Tensor, ...]:
         """Read: one output for each code of the specification, then the logit."""
         hidden = self.trunk(image)
-        statistics = self.recognition(hidden)
+        seen = self.trunk(low_passed(image, self.blur)) if self.blur > 1 else hidden
+        statistics = self.recognition(seen)
         outputs: list[Tensor] = []
         deviations = iter(self.deviation)
         for code in self.spec.codes:
@@ -72,9 +88,15 @@ class RecognitionGraph(nn.Module):
 
 
 def fold_batch_norm(layers: nn.Sequential) -> nn.Sequential:
-    """The same function with each batch norm merged into the layer before it."""
+    """The same function with each batch norm merged into the layer before it.
+
+    Doubling and convolution become two layers, whose kernel is the smaller.
+    """
     folded: list[nn.Module] = []
     for layer in layers:
+        if isinstance(layer, DoublingConv2d):
+            folded += [nn.Upsample(scale_factor=2, mode="nearest"), layer.plain()]
+            continue
         if isinstance(layer, nn.BatchNorm1d) and isinstance(folded[-1], nn.Linear):
             folded[-1] = fuse_linear_bn_eval(folded[-1], layer)
         elif isinstance(layer, nn.BatchNorm2d) and isinstance(

@@ -14,7 +14,8 @@ from infogan_export.datasets import ImageSet
 from infogan_export.errors import TrainingError
 from infogan_export.training.config import TrainingConfig
 
-_ORDER = 1  # beside the seed, what a draw is for; movements are 2
+# Beside the seed, what a draw is for; 2 and 4 are the step's own.
+_ORDER, _FLIP = 1, 3
 
 
 class Batches:
@@ -34,6 +35,7 @@ class Batches:
                 larger than the data set.
         """
         self._seed, self._size = config.seed, config.batch_size
+        self._flip = config.flip
         self._rank, self._share = fabric.global_rank, self._size // fabric.world_size
         if self._size % fabric.world_size or self._share < 2:
             raise TrainingError(
@@ -54,6 +56,10 @@ class Batches:
         order = _order(self._seed, epoch, len(self._pixels))
         mine = torch.from_numpy(order[first : first + self._share])
         x = self._pixels[mine.to(self._pixels.device)].permute(0, 3, 1, 2).float() / 255
+        if self._flip:
+            rng = np.random.default_rng([self._seed, _FLIP, step, self._rank])
+            turned = torch.from_numpy(rng.random(len(x)) < 0.5).to(x.device)
+            x = torch.where(turned[:, None, None, None], x.flip(3), x)
         return x.contiguous(memory_format=torch.channels_last)
 
 

@@ -1,4 +1,4 @@
-"""Batch norm's statistics for the averaged weights, measured at the end of a run."""
+"""The statistics of the averaged weights, measured at the end of a run."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from torch.optim.swa_utils import update_bn
 
 from infogan_export.training.batches import Batches
 from infogan_export.training.config import TrainingConfig
+from infogan_export.training.networks import settle
 from infogan_export.training.state import TrainingState
 
 _BATCHES = 100
@@ -19,7 +20,8 @@ def calibrate(state: TrainingState, batches: Batches, config: TrainingConfig) ->
     """Measure the statistics of the averaged G and D afresh, and leave G in eval.
 
     Averages of statistics are not the statistics of averages, and D saw its real
-    and generated images in batches of their own: it is measured on both.
+    and generated images in batches of their own: it is measured on both.  The
+    spectral norms of averaged weights are found afresh as well.
 
     Args:
         state: ``G_ema`` and ``D_ema`` are changed in place.
@@ -44,3 +46,4 @@ def calibrate(state: TrainingState, batches: Batches, config: TrainingConfig) ->
         update_bn(latents(), G)
         G.eval()
         update_bn(real_and_generated(), D)
+        settle(D)

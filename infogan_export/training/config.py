@@ -5,12 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
-from typing import Any
+from typing import Any, Literal, get_args
 
 from infogan_export.errors import TrainingError, UsageError, unknown
 from infogan_export.latent import CategoricalCode, LatentSpec, Noise, UniformCode
 from infogan_export.philox import MAX_SEED
 from infogan_export.training.networks import Architecture
+
+Adversarial = Literal["non-saturating", "hinge"]
 
 _NOT_NEGATIVE, _PART = (0.0, math.inf), (0.0, 1.0)
 
@@ -70,6 +72,11 @@ class Consistency:
             },
         )
 
+    @property
+    def active(self) -> bool:
+        """Whether real images are ever moved."""
+        return self.steering > 0 or self.weight > 0
+
     def moves_at(self, step: int) -> bool:
         """Whether real images are moved at a step."""
         return self.steering > 0 or self.weight_at(step) > 0
@@ -78,6 +85,32 @@ class Consistency:
         """The weight in force at a step."""
         risen = (step - self.start) / max(self.ramp, 1)
         return self.weight * min(max(risen, 0.0), 1.0)
+
+
+@dataclass(frozen=True)
+class Augmentation:
+    """How far what D sees is changed; Q never sees it so.
+
+    Attributes:
+        translation: the furthest shift, as a part of the image's size.
+        cutout: side of the box that is covered, as a part of the image's size.
+        brightness: the most that is added or taken, of 0 to 1.
+
+    Raises:
+        UsageError: a number is out of its range.
+    """
+
+    translation: float = 0.0
+    cutout: float = 0.0
+    brightness: float = 0.0
+
+    def __post_init__(self) -> None:
+        _check(self, dict.fromkeys(("translation", "cutout", "brightness"), _PART))
+
+    @property
+    def active(self) -> bool:
+        """Whether anything is changed."""
+        return bool(self.translation or self.cutout or self.brightness)
 
 
 @dataclass(frozen=True)
@@ -102,11 +135,21 @@ class TrainingConfig:
         lambda_categorical: weight of L_I of each categorical code.
         lambda_uniform: weight of L_I of each uniform code.
         ema_decay: of the averaged weights, per step.
+        ema_warm_up: whether the average of a young run forgets faster, so that it
+            does not remember the start: at step t its decay is at most
+            (1 + t) / (10 + t).
         consistency: Q's agreement on real images.
+        adversarial: V(D, G): the paper's, with G's non-saturating half, or the
+            hinge loss, whose D stops caring of what it tells by a margin.
+        augmentation: of what D sees, real and generated.
+        flip: whether each real image is shown as it is or mirrored, by its draw.
+        recognition_noise: deviation of normal noise on the images that Q learns
+            from, of 0 to 1.
         collapse_after: the first step at which a code that is dead stops the run.
 
     Raises:
-        UsageError: a number is out of its range.
+        UsageError: a number is out of its range, or two options that do not go
+            together.
     """
 
     spec: LatentSpec
@@ -123,8 +166,13 @@ class TrainingConfig:
     lambda_categorical: float = 1.0
     lambda_uniform: float = 0.6
     ema_decay: float = 0.999
+    ema_warm_up: bool = False
     consistency: Consistency = field(default_factory=Consistency)
     collapse_after: int = 2000
+    adversarial: Adversarial = "non-saturating"
+    augmentation: Augmentation = field(default_factory=Augmentation)
+    flip: bool = False
+    recognition_noise: float = 0.0
 
     def __post_init__(self) -> None:
         _check(
@@ -140,8 +188,24 @@ class TrainingConfig:
                 "decay_start": _PART,
                 "decay_to": _PART,
                 "ema_decay": _PART,
+                "recognition_noise": _PART,
             },
         )
+        if self.adversarial not in get_args(Adversarial):
+            kinds = " or ".join(get_args(Adversarial))
+            raise UsageError(f"adversarial is {kinds}, got {self.adversarial!r}")
+        if self.reads_apart and self.consistency.active:
+            raise UsageError(
+                "Q's agreement on real images (consistency) is for a Q that reads "
+                "the images that D judges; it does not go together with blur, "
+                "noise or augmentation"
+            )
+
+    @property
+    def reads_apart(self) -> bool:
+        """Whether Q learns from other images than those that D judges."""
+        blurred = self.architecture.blur > 1 or self.recognition_noise > 0
+        return blurred or self.augmentation.active
 
     def weights(self) -> dict[str, float]:
         """The lambda of each code, by name."""
@@ -168,7 +232,7 @@ class TrainingConfig:
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> TrainingConfig:
-        """The inverse of ``to_dict``.
+        """The inverse of ``to_dict``; what an older version did not know is off.
 
         Raises:
             TrainingError: a key is missing or unknown.
@@ -177,11 +241,13 @@ class TrainingConfig:
         try:
             known = dict(data)
             architecture = dict(known.pop("architecture"))
-            architecture["widths"] = tuple(architecture["widths"])
+            for name in ("widths", "generator"):
+                architecture[name] = tuple(architecture.get(name, ()))
             return cls(
                 spec=LatentSpec.from_dict(known.pop("spec")),
                 architecture=Architecture(**architecture),
                 consistency=Consistency(**known.pop("consistency")),
+                augmentation=Augmentation(**known.pop("augmentation", {})),
                 **known,
             )
         except (KeyError, TypeError) as error:
@@ -217,6 +283,55 @@ _MNIST = TrainingConfig(
     ),
 )
 
+
+def _latents(noise: Noise, *, categorical: int, size: int, uniform: int) -> LatentSpec:
+    """Noise with categories of one size and uniform codes from -1 to 1."""
+    return LatentSpec(
+        noise,
+        (
+            *(CategoricalCode(f"cat{k}", size) for k in range(1, categorical + 1)),
+            *(UniformCode(f"cont{k}") for k in range(1, uniform + 1)),
+        ),
+    )
+
+
+# The paper's networks for the other data sets, but that each of G's stages has a
+# batch norm, and that the images are from 0 to 1.  lambda weighs the squared error
+# of a uniform code.
+_HOUSE_NUMBERS = TrainingConfig(  # table 2: 32x32, colour
+    _latents(Noise(124), categorical=4, size=10, uniform=4),
+    Architecture(widths=(64, 128, 256), generator=(448, 256, 128, 64), dense=0),
+    lambda_uniform=1.0,
+    decay_to=1.0,
+    ema_decay=0.0,
+)
+
+# Faces of 48x48 pixels, from a few ten thousand photographs.  A Q that reads sharp
+# images lets G write the codes into texture; blur and noise leave what can be seen.
+_FACES = TrainingConfig(
+    _latents(Noise(128, "normal"), categorical=1, size=10, uniform=5),
+    Architecture(
+        widths=(32, 64, 128, 256),
+        generator=(256, 128, 64, 32),
+        dense=0,
+        upsampling="nearest",
+        normalisation="spectral",
+        blur=3,
+    ),
+    steps=60_000,
+    batch_size=64,
+    generator_rate=2e-4,
+    discriminator_rate=4e-4,
+    lambda_categorical=0.3,
+    lambda_uniform=0.3,
+    ema_warm_up=True,
+    collapse_after=10_000,
+    adversarial="hinge",
+    augmentation=Augmentation(translation=0.125, cutout=0.5),
+    flip=True,
+    recognition_noise=0.1,
+)
+
 PRESETS: dict[str, TrainingConfig] = {
     "mnist": _MNIST,
     "mnist-gan": replace(
@@ -227,6 +342,25 @@ PRESETS: dict[str, TrainingConfig] = {
     ),
     "mnist-paper": TrainingConfig(
         _PAPER, decay_to=1.0, ema_decay=0.0, lambda_uniform=0.6
+    ),
+    "faces": _FACES,
+    "svhn-paper": _HOUSE_NUMBERS,
+    "celeba-paper": replace(  # table 3: 32x32, colour
+        _HOUSE_NUMBERS, spec=_latents(Noise(128), categorical=10, size=10, uniform=0)
+    ),
+    "faces-paper": TrainingConfig(  # 32x32, grey; the rates of its code for pose
+        _latents(Noise(128), categorical=0, size=10, uniform=5),
+        lambda_uniform=0.2,
+        generator_rate=5e-4,
+        decay_to=1.0,
+        ema_decay=0.0,
+    ),
+    "chairs-paper": TrainingConfig(  # 64x64, grey; the lambda of its code for rotation
+        _latents(Noise(128), categorical=3, size=20, uniform=1),
+        Architecture(widths=(64, 128, 256), generator=(256, 128, 64), inner=2),
+        lambda_uniform=10.0,
+        decay_to=1.0,
+        ema_decay=0.0,
     ),
 }
 

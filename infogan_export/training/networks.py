@@ -9,38 +9,83 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import TypeAlias
+from typing import Literal, TypeAlias, get_args
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.nn.utils.parametrizations import spectral_norm
+from torch.nn.utils.parametrize import is_parametrized
 
 from infogan_export.errors import TrainingError
 from infogan_export.latent import LatentSpec
 
 ImageShape: TypeAlias = tuple[int, int, int]  # channels, height, width
+Upsampling = Literal["transposed", "nearest"]
+Normalisation = Literal["batch", "spectral"]
+
+_POWER_ITERATIONS = 30
 
 
 @dataclass(frozen=True)
 class Architecture:
-    """Widths of the networks.
+    """A row of the family: its widths, and how it scales and normalises.
 
     Attributes:
         widths: D's channels from the image inwards, each stage halving the
-            image; G runs through them backwards.
-        dense: units of the fully connected layer that both have.
+            image.
+        generator: G's channels from the inside outwards; empty for ``widths``
+            backwards.
+        dense: units of the fully connected layer that both have; 0 for none.
         recognition: units of the one in Q's head.
         leak: slope of D's and Q's rectifiers below zero.
+        upsampling: G's way from one stage to the next: a transposed convolution,
+            or the nearest neighbour and a 3x3 convolution, which cannot draw a
+            checkerboard; a 3x3 convolution then makes the image.
+        normalisation: of D: batch norm; or the spectral norm of each layer of
+            trunk and head, with no batch norm in D or Q, and images centred.
+        inner: 3x3 convolutions at the innermost size, in both networks.
+        blur: Q reads images averaged over squares of so many pixels; 1 is as
+            they are.  A code that it then reads is no texture.
+
+    Raises:
+        TrainingError: a kind of layer that there is not.
 
     Source: Chen et al. (2016), table 1; its leak is 0.1.
     """
 
     widths: tuple[int, ...] = (64, 128)
+    generator: tuple[int, ...] = ()
     dense: int = 1024
     recognition: int = 128
     leak: float = 0.1
+    upsampling: Upsampling = "transposed"
+    normalisation: Normalisation = "batch"
+    inner: int = 0
+    blur: int = 1
+
+    def __post_init__(self) -> None:
+        for name, kinds in (
+            ("upsampling", get_args(Upsampling)),
+            ("normalisation", get_args(Normalisation)),
+        ):
+            if getattr(self, name) not in kinds:
+                raise TrainingError(
+                    f"{name} is {' or '.join(kinds)}, got {getattr(self, name)!r}"
+                )
+
+    @property
+    def outward(self) -> tuple[int, ...]:
+        """G's channels, from the inside outwards."""
+        return self.generator or tuple(reversed(self.widths))
+
+    @property
+    def doublings(self) -> int:
+        """How often G doubles the size."""
+        return len(self.outward) - (self.upsampling == "nearest")
 
     def inner_size(self, shape: ImageShape) -> tuple[int, int]:
-        """Height and width of the innermost feature map.
+        """Height and width of D's innermost feature map.
 
         Args:
             shape: channels, height, width of the images, in pixels.
@@ -50,7 +95,7 @@ class Architecture:
                 are neither grey nor colour.
         """
         channels, height, width = shape
-        factor = 2 ** len(self.widths)
+        factor = 2 ** max(len(self.widths), self.doublings)
         if height % factor or width % factor or min(height, width) < factor:
             near = "x".join(str(max(factor, n // factor * factor)) for n in shape[1:])
             raise TrainingError(
@@ -59,7 +104,47 @@ class Architecture:
             )
         if channels not in (1, 3):
             raise TrainingError(f"images have 1 or 3 channels, got {channels}")
-        return height // factor, width // factor
+        return height // 2 ** len(self.widths), width // 2 ** len(self.widths)
+
+    def first_size(self, shape: ImageShape) -> tuple[int, int]:
+        """Height and width of G's innermost feature map.
+
+        Raises:
+            TrainingError: as ``inner_size``.
+        """
+        self.inner_size(shape)
+        return shape[1] // 2**self.doublings, shape[2] // 2**self.doublings
+
+
+class DoublingConv2d(nn.Conv2d):
+    """The nearest neighbour of twice the size, then a 3x3 convolution, in one.
+
+    Each pixel doubled and a 3x3 kernel are a 4x4 kernel transposed with stride 2,
+    at four ninths of the multiplications.
+    """
+
+    def __init__(self, before: int, after: int, *, bias: bool = True) -> None:
+        super().__init__(before, after, 3, padding=1, bias=bias)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Maps (n, before, H, W) to (n, after, 2 H, 2 W)."""
+        framed = F.pad(self.weight, (1, 1, 1, 1))
+        across = framed[..., 1:] + framed[..., :-1]
+        kernel = across[..., 1:, :] + across[..., :-1, :]
+        kernel = kernel.flip(2, 3).transpose(0, 1)
+        return F.conv_transpose2d(images, kernel, self.bias, stride=2, padding=1)
+
+    def plain(self) -> nn.Conv2d:
+        """The convolution alone, with the same weights."""
+        plain = nn.Conv2d(
+            self.in_channels,
+            self.out_channels,
+            3,
+            padding=1,
+            bias=self.bias is not None,
+        )
+        plain.load_state_dict(self.state_dict())
+        return plain.train(self.training)
 
 
 class Generator(nn.Module):
@@ -67,32 +152,57 @@ class Generator(nn.Module):
 
     def __init__(self, spec: LatentSpec, shape: ImageShape, arch: Architecture) -> None:
         super().__init__()
-        height, width = arch.inner_size(shape)
-        inner = arch.widths[-1]
-        outward = [*reversed(arch.widths), shape[0]]
+        height, width = arch.first_size(shape)
+        inner, outside = arch.outward[0], arch.outward[-1]
+        features = arch.dense or spec.dim
+        layers: list[nn.Module] = []
+        if arch.dense:
+            layers += [
+                nn.Linear(spec.dim, arch.dense, bias=False),
+                nn.BatchNorm1d(arch.dense),
+                nn.ReLU(inplace=True),
+            ]
         self.dense = nn.Sequential(
-            nn.Linear(spec.dim, arch.dense, bias=False),
-            nn.BatchNorm1d(arch.dense),
-            nn.ReLU(inplace=True),
-            nn.Linear(arch.dense, inner * height * width, bias=False),
+            *layers,
+            nn.Linear(features, inner * height * width, bias=False),
             nn.BatchNorm1d(inner * height * width),
             nn.ReLU(inplace=True),
             nn.Unflatten(1, (inner, height, width)),
         )
-        layers: list[nn.Module] = []
-        for before, after in pairwise(outward[:-1]):
-            layers += [
-                nn.ConvTranspose2d(before, after, 4, stride=2, padding=1, bias=False),
-                nn.BatchNorm2d(after),
-                nn.ReLU(inplace=True),
-            ]
-        layers += [nn.ConvTranspose2d(outward[-2], outward[-1], 4, stride=2, padding=1)]
+        layers = []
+        for _ in range(arch.inner):
+            layers += _rectified(nn.Conv2d(inner, inner, 3, padding=1, bias=False))
+        nearest = arch.upsampling == "nearest"
+        for before, after in pairwise(arch.outward):
+            layers += _rectified(
+                DoublingConv2d(before, after, bias=False)
+                if nearest
+                else nn.ConvTranspose2d(before, after, 4, 2, padding=1, bias=False)
+            )
+        layers += [
+            nn.Conv2d(outside, shape[0], 3, padding=1)
+            if nearest
+            else nn.ConvTranspose2d(outside, shape[0], 4, 2, padding=1)
+        ]
         self.upsample = nn.Sequential(*layers, nn.Sigmoid())
 
     def forward(self, latents: Tensor) -> Tensor:
         """Latents (n, Z + C) to images (n, channels, height, width)."""
         images: Tensor = self.upsample(self.dense(latents))
         return images
+
+
+def _rectified(convolution: nn.Conv2d | nn.ConvTranspose2d) -> list[nn.Module]:
+    channels = convolution.out_channels
+    return [convolution, nn.BatchNorm2d(channels), nn.ReLU(inplace=True)]
+
+
+class Centre(nn.Module):
+    """Images in [0, 1] to [-1, 1]."""
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Any shape to the same."""
+        return 2 * images - 1
 
 
 class Discriminator(nn.Module):
@@ -115,28 +225,30 @@ class Discriminator(nn.Module):
     ) -> None:
         super().__init__()
         height, width = arch.inner_size(shape)
-        layers: list[nn.Module] = []
+        features = arch.widths[-1] * height * width
+        rows = _Rows(arch)
+        layers: list[nn.Module] = [] if rows.batch else [Centre()]
         for stage, (before, after) in enumerate(
             zip((shape[0], *arch.widths), arch.widths, strict=False)
         ):
-            first = stage == 0  # as in DCGAN, no batch norm next to the image
-            layers += [nn.Conv2d(before, after, 4, stride=2, padding=1, bias=first)]
-            layers += [] if first else [nn.BatchNorm2d(after)]
-            layers += [nn.LeakyReLU(arch.leak, inplace=True)]
-        self.trunk = nn.Sequential(
-            *layers,
-            nn.Flatten(),
-            nn.Linear(arch.widths[-1] * height * width, arch.dense, bias=False),
-            nn.BatchNorm1d(arch.dense),
-            nn.LeakyReLU(arch.leak, inplace=True),
-        )
-        self.real = nn.Linear(arch.dense, 1)
+            # As in DCGAN, no batch norm next to the image.
+            layers += rows.convolution(before, after, 4, 2, plain=stage == 0)
+        for _ in range(arch.inner):
+            layers += rows.convolution(arch.widths[-1], arch.widths[-1], 3, 1)
+        layers += [nn.Flatten()]
+        if arch.dense:
+            layers += rows.linear(features, arch.dense)
+            features = arch.dense
+        self.trunk = nn.Sequential(*layers)
+        self.real = rows.last(nn.Linear(features, 1))
         self.recognition = nn.Sequential(
-            nn.Linear(arch.dense, arch.recognition, bias=False),
-            nn.BatchNorm1d(arch.recognition),
+            nn.Linear(features, arch.recognition, bias=not rows.batch),
+            *([nn.BatchNorm1d(arch.recognition)] if rows.batch else []),
             nn.LeakyReLU(arch.leak, inplace=True),
             nn.Linear(arch.recognition, spec.code_dim),
         )
+        self.blur = arch.blur
+        self.batch_norm = rows.batch
         # Mean squared error of each uniform code's mean: Q's fitted variance.
         self.register_buffer("residual", torch.ones(len(spec.uniform)))
         mask = torch.zeros(spec.code_dim, dtype=torch.bool)
@@ -145,26 +257,107 @@ class Discriminator(nn.Module):
         self.register_buffer("watched", mask, persistent=False)
         self._watches = "all" if mask.all() else "some" if mask.any() else "none"
 
-    def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """Images (n, channels, height, width) to logit (n,) and statistics (n, C)."""
-        hidden = self.trunk(images)
-        logit = self.real(hidden).squeeze(1)
+    def forward(
+        self, images: Tensor, seen: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """D's logit (n,) of images, and Q's statistics (m, C) of what it has seen.
+
+        Args:
+            images: (n, channels, height, width).
+            seen: the same of m images; by default ``images``, blurred where Q
+                reads them so.
+        """
+        if seen is None and self.blur > 1:
+            seen = low_passed(images, self.blur)
+        if seen is None:
+            hidden = watched = self.trunk(images)
+        elif self.batch_norm:  # whose statistics the two kinds of images not share
+            hidden, watched = self.trunk(images), self.trunk(seen)
+        else:
+            both = self.trunk(torch.cat([images, seen]))
+            hidden, watched = both[: len(images)], both[len(images) :]
+        return self.real(hidden).squeeze(1), self._read(watched)
+
+    def _read(self, hidden: Tensor) -> Tensor:
         if self._watches == "all":
-            return logit, self.recognition(hidden.detach())
-        statistics = self.recognition(hidden)
+            return self._statistics(hidden.detach())
+        statistics = self._statistics(hidden)
         if self._watches == "some":
-            aside = self.recognition(hidden.detach())
+            aside = self._statistics(hidden.detach())
             statistics = torch.where(self.watched, aside, statistics)
-        return logit, statistics
+        return statistics
+
+    def _statistics(self, hidden: Tensor) -> Tensor:
+        statistics: Tensor = self.recognition(hidden)
+        return statistics
+
+
+class _Rows:
+    """D's layers in the normalisation of an architecture."""
+
+    def __init__(self, arch: Architecture) -> None:
+        self.batch = arch.normalisation == "batch"
+        self._leak = arch.leak
+
+    def convolution(
+        self, before: int, after: int, size: int, stride: int, *, plain: bool = False
+    ) -> list[nn.Module]:
+        bias = plain or not self.batch
+        layer = nn.Conv2d(before, after, size, stride, padding=1, bias=bias)
+        norm = [] if bias else [nn.BatchNorm2d(after)]
+        return [self.last(layer), *norm, nn.LeakyReLU(self._leak, inplace=True)]
+
+    def linear(self, before: int, after: int) -> list[nn.Module]:
+        layer = nn.Linear(before, after, bias=not self.batch)
+        norm = [nn.BatchNorm1d(after)] if self.batch else []
+        return [self.last(layer), *norm, nn.LeakyReLU(self._leak, inplace=True)]
+
+    def last(self, layer: nn.Module) -> nn.Module:
+        """The layer, of spectral norm 1 where that is what holds D back."""
+        return layer if self.batch else spectral_norm(layer)
+
+
+def low_passed(images: Tensor, pixels: int) -> Tensor:
+    """Images averaged over squares, and brought back to their size smoothly.
+
+    Args:
+        images: (n, channels, height, width).
+        pixels: the side of a square; 1 leaves them as they are.
+    """
+    if pixels == 1:
+        return images
+    small = F.avg_pool2d(images, pixels, ceil_mode=True, count_include_pad=False)
+    return F.interpolate(
+        small, size=images.shape[2:], mode="bilinear", align_corners=False
+    )
 
 
 def initialise(module: nn.Module) -> None:
     """DCGAN's weights: N(0, 0.02), batch norm scales N(1, 0.02), biases zero."""
     for layer in module.modules():
         if isinstance(layer, nn.Conv2d | nn.ConvTranspose2d | nn.Linear):
-            nn.init.normal_(layer.weight, 0.0, 0.02)
+            weights = dict(layer.named_parameters())
+            own = "parametrizations.weight.original"
+            nn.init.normal_(weights.get(own, layer.weight), 0.0, 0.02)
             if layer.bias is not None:
                 nn.init.zeros_(layer.bias)
         elif isinstance(layer, nn.BatchNorm1d | nn.BatchNorm2d):
             nn.init.normal_(layer.weight, 1.0, 0.02)
             nn.init.zeros_(layer.bias)
+    settle(module)
+
+
+def settle(module: nn.Module) -> None:
+    """Bring the estimates of all spectral norms to rest on the weights as they are.
+
+    A training step moves each by one power iteration alone, and averages of
+    weights and of estimates do not belong together.
+    """
+    training = module.training
+    module.train()
+    with torch.no_grad():
+        for layer in module.modules():
+            if is_parametrized(layer, "weight"):
+                for _ in range(_POWER_ITERATIONS):
+                    _ = layer.weight
+    module.train(training)

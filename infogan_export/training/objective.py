@@ -38,6 +38,19 @@ def generator_loss(fake: Tensor) -> Tensor:
     return F.softplus(-fake).mean()
 
 
+def hinge_discriminator_loss(real: Tensor, fake: Tensor) -> Tensor:
+    """E[max(0, 1 - D(x))] + E[max(0, 1 + D(G(z, c)))], from logits (n,).
+
+    Source: Lim and Ye (2017), Geometric GAN.
+    """
+    return F.relu(1 - real).mean() + F.relu(1 + fake).mean()
+
+
+def hinge_generator_loss(fake: Tensor) -> Tensor:
+    """-E[D(G(z, c))], G's half of the hinge loss, from logits (n,)."""
+    return -fake.mean()
+
+
 def mutual_information_lower_bound(
     spec: LatentSpec, statistics: Tensor, code: Tensor, deviation: Tensor
 ) -> dict[str, Tensor]:

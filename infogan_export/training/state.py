@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 from lightning_fabric import Fabric
-from torch import nn
+from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from infogan_export.errors import TrainingError
@@ -61,7 +61,7 @@ def build_state(
         initialise(network)
         network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         network.to(fabric.device)
-    G_ema, D_ema = (_average(network, config.ema_decay) for network in (G, D))
+    G_ema, D_ema = (_average(network, config) for network in (G, D))
     G_module, G_optimizer = fabric.setup(G, _adam(G, config.generator_rate, config))
     D_module, D_optimizer = fabric.setup(D, _adam(D, config.discriminator_rate, config))
     return TrainingState(
@@ -69,9 +69,15 @@ def build_state(
     )
 
 
-def _average(network: nn.Module, decay: float) -> AveragedModel:
-    average = get_ema_multi_avg_fn(decay)  # type: ignore[no-untyped-call]
-    return AveragedModel(network, multi_avg_fn=average, use_buffers=True)
+def _average(network: nn.Module, config: TrainingConfig) -> AveragedModel:
+    decay, warm_up = config.ema_decay, config.ema_warm_up
+
+    def update(averaged: Any, current: Any, count: Tensor | int) -> None:
+        t = int(count)
+        now = min(decay, (1 + t) / (10 + t)) if warm_up else decay
+        get_ema_multi_avg_fn(now)(averaged, current, count)  # type: ignore[no-untyped-call]
+
+    return AveragedModel(network, multi_avg_fn=update, use_buffers=True)
 
 
 def _adam(network: nn.Module, rate: float, config: TrainingConfig) -> torch.optim.Adam:

@@ -11,11 +11,14 @@ import torch
 from torch import Tensor, nn
 
 from infogan_export.training import objective
+from infogan_export.training.augmentation import augment
 from infogan_export.training.config import TrainingConfig
 from infogan_export.training.movement import move
+from infogan_export.training.networks import low_passed
 from infogan_export.training.state import TrainingState, bare
 
-_MOVEMENT = 2  # beside the seed, what a draw is for; the order of images is 1
+# Beside the seed, what a draw is for; 1 and 3 are those of the real images.
+_MOVEMENT, _DISGUISE = 2, 4
 _RESIDUAL_MOMENTUM = 0.02
 
 
@@ -57,13 +60,18 @@ def training_step(
         )
         moved = move(x, movement, rng)
 
+    disguise = _Disguise(state, config)
     with fabric.autocast():  # one for all: D's weights are rounded once
         x_fake = G(latents)
-        real, still = D(x)
-        fake, statistics = D(x_fake.detach())
+        real, still, fake, statistics = _judge(D, x, x_fake.detach(), disguise)
         after = still if moved is None else D(moved.images)[1]
     L_I = objective.mutual_information_lower_bound(spec, statistics, c, sigma)
-    loss_D = objective.discriminator_loss(real, fake)
+    hinge = config.adversarial == "hinge"
+    loss_D = (
+        objective.hinge_discriminator_loss(real, fake)
+        if hinge
+        else objective.discriminator_loss(real, fake)
+    )
     loss_Q = -objective.weighted(L_I, lam_Q)
     consistency = steering = x.new_zeros(())
     if moved is not None:
@@ -78,10 +86,14 @@ def training_step(
     state.D_optimizer.step()
 
     with _frozen(D) as judge, fabric.autocast():
-        fake, statistics = judge(x_fake)
+        fake, statistics = judge(disguise.for_D(x_fake), disguise.for_Q(x_fake))
     fake, statistics = fake.float(), statistics.float()
     L_I = objective.mutual_information_lower_bound(spec, statistics, c, sigma)
-    loss_G = objective.generator_loss(fake)
+    loss_G = (
+        objective.hinge_generator_loss(fake)
+        if hinge
+        else objective.generator_loss(fake)
+    )
     state.G_optimizer.zero_grad()
     fabric.backward(loss_G - objective.weighted(L_I, lam))
     state.G_optimizer.step()
@@ -103,6 +115,51 @@ def training_step(
     }
     report |= {f"L_I/{name}": bound for name, bound in L_I.items()}
     return {name: value.detach() for name, value in report.items()}
+
+
+class _Disguise:
+    """How a step's images are shown to D and to Q, draw after draw."""
+
+    def __init__(self, state: TrainingState, config: TrainingConfig) -> None:
+        self._config = config
+        fabric = state.fabric
+        draws = [config.seed, _DISGUISE, state.step, fabric.global_rank]
+        seed = np.random.SeedSequence(draws).generate_state(1, np.uint64)
+        self._rng = torch.Generator(fabric.device).manual_seed(int(seed[0]))
+
+    def for_D(self, images: Tensor) -> Tensor:
+        """Augmented."""
+        return augment(images, self._config.augmentation, self._rng)
+
+    def for_Q(self, images: Tensor) -> Tensor | None:
+        """Blurred and noisy, never augmented; None where D's images are Q's."""
+        if not self._config.reads_apart:
+            return None
+        seen = low_passed(images, self._config.architecture.blur)
+        deviation = self._config.recognition_noise
+        if not deviation:
+            return seen
+        noise = torch.empty_like(seen).normal_(generator=self._rng)
+        return seen + deviation * noise
+
+
+def _judge(
+    D: nn.Module, x: Tensor, x_fake: Tensor, disguise: _Disguise
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """D's logits of real images, Q's statistics of them, and both of fakes.
+
+    Batch norm must not see real and generated images together.  Without it, all
+    go through D at once; then, or where Q reads apart, its statistics of the real
+    images are of no use and are not taken.
+    """
+    seen = disguise.for_Q(x_fake)
+    x, x_fake = disguise.for_D(x), disguise.for_D(x_fake)
+    if bare(D).batch_norm or seen is None:
+        real, still = D(x)
+        return real, still, *D(x_fake, seen)
+    logits, statistics = D(torch.cat([x, x_fake]), seen)
+    real, fake = logits.chunk(2)
+    return real, statistics, fake, statistics
 
 
 @contextmanager
