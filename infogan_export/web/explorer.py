@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import os
 import socket
 import threading
 import webbrowser
@@ -15,6 +16,7 @@ from infogan_export.errors import MissingExtraError, OutputError, UsageError
 
 if TYPE_CHECKING:
     from infogan_export.runtime import Model
+    from infogan_export.web.gallery import Gallery
 
 DEFAULT_PORT = 8765
 
@@ -51,7 +53,7 @@ def explore(
         gallery = Gallery(model)
         first = pool.submit(gallery.open, gallery.names[0])
         number = listening.getsockname()[1]
-        name = _in_url(_loopback_name(host) or host)
+        name = "127.0.0.1" if _is_wildcard(host) else _in_url(host)
         url = f"http://{name}:{number}/"
         tell(f"{url}  (Ctrl-C ends it)")
         if not _is_loopback(host):
@@ -67,14 +69,12 @@ def explore(
 
 
 def _serve(
-    gallery: object, listening: socket.socket, host: str, first: Future[Model]
+    gallery: Gallery, listening: socket.socket, host: str, first: Future[Model]
 ) -> None:
     import uvicorn
 
-    from infogan_export.web.gallery import Gallery
     from infogan_export.web.server import LOOPBACK, build_app
 
-    assert isinstance(gallery, Gallery)
     names = (*LOOPBACK, _in_url(host))
     app = build_app(gallery, hosts=["*"] if _is_wildcard(host) else names)
     server = uvicorn.Server(
@@ -110,7 +110,7 @@ def _listen(host: str, port: int) -> socket.socket:
         raise UsageError(f"no address {host!r}: {error.strerror}") from None
     listening = socket.socket(family, kind, protocol)
     try:
-        if hasattr(socket, "SO_REUSEADDR") and socket.SO_REUSEADDR and _posix():
+        if os.name == "posix":  # elsewhere the option would share a port in use
             listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listening.bind(address)
         listening.listen(1024)
@@ -121,16 +121,6 @@ def _listen(host: str, port: int) -> socket.socket:
             f"--port takes another one, 0 any that is free"
         ) from None
     return listening
-
-
-def _posix() -> bool:
-    import os
-
-    return os.name == "posix"  # elsewhere the option would share a port in use
-
-
-def _loopback_name(host: str) -> str | None:
-    return "127.0.0.1" if _is_wildcard(host) else None
 
 
 def _is_wildcard(host: str) -> bool:

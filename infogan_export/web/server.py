@@ -11,7 +11,6 @@ from __future__ import annotations
 import json
 import mimetypes
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any
 
 import anyio
@@ -31,10 +30,10 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from infogan_export.errors import InfoganError, UsageError
 from infogan_export.limits import readable
 from infogan_export.runtime import Model
+from infogan_export.web import PAGE
 from infogan_export.web.cards import page_card
 from infogan_export.web.gallery import Gallery
 
-PAGE = Path(__file__).parent / "page"
 MAX_BODY = 10_000_000  # bytes
 MAX_IMAGES = 1024  # in one request
 _AT_ONCE = 2  # models that draw; each may use all cores

@@ -16,9 +16,8 @@ from infogan_export import catalog
 from infogan_export.atomic import make_folder
 from infogan_export.errors import OutputError, UsageError
 from infogan_export.runtime import load
+from infogan_export.web import PAGE
 from infogan_export.web.cards import page_card
-
-PAGE = Path(__file__).parent / "page"
 
 ORT_VERSION = "1.30.0"
 ORT_URL = f"https://cdn.jsdelivr.net/npm/onnxruntime-web@{ORT_VERSION}/dist/"

@@ -7,11 +7,11 @@ import { fetchChecked } from "./infogan.js";
 import { isCategorical, labelOf, Layout, sweepValues, swing } from "./latent.js";
 import { MAX_INDEX, MAX_SEED } from "./philox.js";
 import { paint, sheet, toComment, toPng } from "./pictures.js";
-import { fitInto, inverted, open, toPixels } from "./reading.js";
+import { fitInto, inverted, openImage, toPixels } from "./reading.js";
 import {
   commandLine, FILM, filmRecord, stageRecord, stripRecord, toJson,
 } from "./record.js";
-import { CELLS, clamp, fromHash, initialState, modelIn, toHash } from "./state.js";
+import { CELLS, clamp, countOf, fromHash, initialState, modelIn, toHash } from "./state.js";
 
 const STILL_STEP = 700; // ms a step of the sweep, where motion is not wanted
 const SETTLE = 250; // ms without a change before the address follows
@@ -23,16 +23,21 @@ const tell = (error) => notice($("notices"), String(error.message ?? error));
 let drawing, models; // how pictures are made; {name, folder} of every model
 let card, layout, state; // of the model that is shown
 let knobs = new Map();
-let shown; // {latents, images} on the stage
+let shown; // the images on the stage
 let read; // {pixels} of the image that was read last, and its codes
 
 // --- what is shown -----------------------------------------------------------
 
-const count = () => (state.view === "one" ? 1 : state.cells);
+const count = () => countOf(state);
 const columns = () => Math.sqrt(count());
 const along = () => layout.code(state.along);
 const base = (number) =>
   layout.latents(number, { seed: state.seed, start: state.start, codes: state.codes });
+const drawn = (latents, onProgress) => drawMany(drawing, card, layout.dim, latents, onProgress);
+
+/** The value of a code in the first image, set or drawn. */
+const valueOf = (code, first = base(1)) =>
+  state.codes[code.name] ?? layout.read(first, code.name);
 
 /** The latents of a picture in which `state.along` takes each of the values. */
 function latentsAlong(values, number) {
@@ -45,17 +50,17 @@ function latentsAlong(values, number) {
 }
 
 const redrawStage = latest(async () => {
-  const latents = base(count()), wide = columns(), of = card;
-  const images = await drawMany(drawing, card, layout.dim, latents).catch(tell);
+  const wide = columns(), of = card;
+  const images = await drawn(base(count())).catch(tell);
   if (!images || of !== card) return;
-  shown = { latents, images };
+  shown = images;
   show($("stage"), $("picture"), images, wide, wide);
   $("picture").ariaLabel = described();
 });
 
 const redrawStrip = latest(async () => {
   const values = sweepValues(along()), of = card;
-  const images = await drawMany(drawing, card, layout.dim, latentsAlong(values, 1)).catch(tell);
+  const images = await drawn(latentsAlong(values, 1)).catch(tell);
   if (!images || of !== card) return;
   show($("strip"), $("strip-picture"), images, values.length, 1);
   $("strip-picture").ariaLabel = `The first image along ${state.along}`;
@@ -85,10 +90,9 @@ function spokenValue(code) {
 
 /** Bring every control to the state. */
 function refreshControls() {
-  const [first] = [base(1)];
+  const first = base(1);
   for (const code of layout.codes) {
-    const isSet = code.name in state.codes;
-    knobs.get(code.name).show(isSet ? state.codes[code.name] : layout.read(first, code.name), isSet);
+    knobs.get(code.name).show(valueOf(code, first), code.name in state.codes);
   }
   for (const input of document.querySelectorAll("[name=view]")) input.checked = input.value === state.view;
   $("cells").value = state.cells;
@@ -103,7 +107,7 @@ function refreshControls() {
   );
   const code = along(), values = sweepValues(code);
   const labels = values.map((value) => (isCategorical(code) ? labelOf(code, value) : value.toFixed(1)));
-  const here = state.codes[code.name] ?? layout.read(first, code.name);
+  const here = valueOf(code, first);
   const nearest = values.reduce(
     (best, value, i) => (Math.abs(value - here) < Math.abs(values[best] - here) ? i : best), 0);
   fillStrip(labels.map((label) => `${code.name} ${label}`), values.length, nearest);
@@ -147,22 +151,19 @@ async function play() {
   const mine = (playing = {}), code = along();
   $("play").textContent = "Pause";
   $("play").ariaPressed = "true";
-  const before = state.codes[code.name] ?? layout.read(base(1), code.name);
   const calm = matchMedia("(prefers-reduced-motion: reduce)").matches;
-  const round = calm ? STILL_STEP * (isCategorical(code) ? code.size : 11) : FILM.seconds * 1000;
-  const began = performance.now() - round * phaseOf(code, before);
-  let value = before;
+  const steps = sweepValues(code).length;
+  const round = calm ? STILL_STEP * steps : FILM.seconds * 1000;
+  const began = performance.now() - round * phaseOf(code, valueOf(code));
   while (playing === mine) {
-    let phase = (((performance.now() - began) / round) % 1 + 1) % 1;
-    if (calm) phase = Math.floor(phase * 11 + 1e-9) / 11;
-    value = calm && isCategorical(code)
-      ? Math.floor(phase * code.size)
-      : swing(code, phase);
-    const latents = layout.assign(base(count()), { [code.name]: value });
-    const images = await drawMany(drawing, card, layout.dim, latents).catch(tell);
+    const phase = (((performance.now() - began) / round) % 1 + 1) % 1;
+    const step = Math.floor(phase * steps);
+    const value = !calm ? swing(code, phase)
+      : isCategorical(code) ? step : swing(code, step / steps);
+    const images = await drawn(latentsAlong([value], count())).catch(tell);
     if (!images) pause();
     if (playing !== mine) break;
-    shown = { latents, images };
+    shown = images;
     paint($("picture"), sheet(images, card.image_shape, columns()));
     const single = Array.isArray(value) ? value.indexOf(Math.max(...value)) : value;
     state.codes = { ...state.codes, [code.name]: single };
@@ -217,7 +218,7 @@ function typed(input, limit, name, parse) {
 async function readFile(file) {
   if (!file) return;
   if (!card.recognizes) return tell(`${card.name} has no recognition network.`);
-  const image = await open(file);
+  const image = await openImage(file);
   await readPixels(toPixels(fitInto(image, card.image_shape), card.image_shape));
 }
 
@@ -262,26 +263,25 @@ const currentCommand = () => {
   return commandLine(make(), `${card.name}.${ending}`);
 };
 
-async function takePng() {
-  const record = stageRecord(state, card, layout);
-  const images = await drawing.draw(card, base(count()));
-  const picture = sheet(images, card.image_shape, columns(), record.options.scale);
-  download(await toPng(picture, record), `${card.name}.png`);
+async function takePng(record, latents, across, name) {
+  const picture = sheet(await drawn(latents), card.image_shape, across, record.options.scale);
+  download(await toPng(picture, record), `${name}.png`);
 }
 
-async function takeStrip() {
-  const values = sweepValues(along()), record = records.strip.make();
-  const images = await drawing.draw(card, latentsAlong(values, 1));
-  const picture = sheet(images, card.image_shape, values.length, record.options.scale);
-  download(await toPng(picture, record), `${card.name}-${state.along}.png`);
+const takeStage = () => takePng(records.stage.make(), base(count()), columns(), card.name);
+
+function takeStrip() {
+  const values = sweepValues(along());
+  return takePng(
+    records.strip.make(), latentsAlong(values, 1), values.length, `${card.name}-${state.along}`);
 }
 
 async function takeGif() {
-  const record = filmRecord(state, card, layout), number = FILM.fps * FILM.seconds;
+  const record = records.film.make(), number = FILM.fps * FILM.seconds;
   const phases = Array.from({ length: number }, (_, i) => i / number);
   const values = phases.map((phase) => swing(along(), phase)), each = count();
   const progress = (part) => ($("working").textContent = `Drawing ${Math.round(100 * part)} %`);
-  const images = await drawMany(drawing, card, layout.dim, latentsAlong(values, each), progress);
+  const images = await drawn(latentsAlong(values, each), progress);
   const size = images.length / number;
   const frames = values.map((_, i) =>
     sheet(images.subarray(i * size, (i + 1) * size), card.image_shape, columns(), record.options.scale));
@@ -295,7 +295,7 @@ function takeJson() {
   for (let at = 0; at < latents.length; at += layout.dim) {
     rows.push([...latents.subarray(at, at + layout.dim)]);
   }
-  const content = { ...stageRecord(state, card, layout), latents: rows };
+  const content = { ...records.stage.make(), latents: rows };
   download(new Blob([toJson(content)], { type: "application/json" }), `${card.name}.json`);
 }
 
@@ -323,7 +323,6 @@ async function openModel(name) {
   $("model").value = name;
   $("reading").hidden = !card.recognizes;
   $("read").hidden = true;
-  $("read-own").hidden = false;
   knobs = new Map(layout.codes.map((code) => [code.name, knob(code, setCode)]));
   $("codes").replaceChildren(...[...knobs.values()].map(({ root }) => root));
   $("along").replaceChildren(
@@ -335,14 +334,14 @@ async function switchModel(name) {
   const old = state;
   $("stage").ariaBusy = $("strip").ariaBusy = "true";
   await openModel(name);
-  const fresh = initialState(name, layout);
   const kept = Object.entries(old.codes).filter(([code, value]) => {
     const here = layout.code(code);
     return here && (isCategorical(here) ? value < here.size
       : value >= here.sweep_low && value <= here.sweep_high);
   });
   const { seed, start, view, cells: number, locked } = old;
-  state = { ...fresh, seed, start, view, cells: number, locked, codes: Object.fromEntries(kept) };
+  const codes = Object.fromEntries(kept);
+  state = { ...initialState(name, layout), seed, start, view, cells: number, locked, codes };
   if (layout.code(old.along)) state.along = old.along;
   refresh();
 }
@@ -382,10 +381,10 @@ function listen() {
   on("codes", "submit", (event) => event.preventDefault());
   on("file", "change", async () => { await readFile($("file").files[0]); $("file").value = ""; });
   on("read-own", "click", () => readPixels(
-    shown.images.slice(0, card.image_shape.reduce((a, b) => a * b))));
+    shown.slice(0, card.image_shape.reduce((a, b) => a * b))));
   on("invert", "click", () => readPixels(inverted(read.pixels)));
   on("use", "click", useReading);
-  const working = { png: takePng, "strip-png": takeStrip, gif: takeGif, json: takeJson };
+  const working = { png: takeStage, "strip-png": takeStrip, gif: takeGif, json: takeJson };
   for (const [id, take] of Object.entries(working)) on(id, "click", () => { pause(); return take(); });
   on("link", "click", () => {
     history.replaceState(null, "", toHash(state, layout));

@@ -4,7 +4,7 @@ const MAX_FILE = 10e6; // bytes
 const MAX_PIXELS = 50e6; // more would not fit into a phone's memory
 
 /** An image from a file, refused before its pixels are unpacked if too large. */
-export async function open(file) {
+export async function openImage(file) {
   const name = file.name || "what was given";
   if (file.size > MAX_FILE) {
     throw new Error(`“${name}” has ${(file.size / 1e6).toFixed(0)} MB; 10 MB is the most.`);

@@ -3,7 +3,7 @@
  * that makes the same picture.  Both as the Python package writes them.
  */
 
-import { spoken } from "./state.js";
+import { countOf, spoken } from "./state.js";
 
 export const FILM = { loop: "seamless", fps: 20, seconds: 4 };
 const WIDTH = 640, MAX_SCALE = 16;
@@ -14,8 +14,7 @@ export const fittingScale = (card, columns) =>
 
 /** The picture on the stage: one image, or a contact sheet. */
 export function stageRecord(state, card, layout) {
-  const count = state.view === "one" ? 1 : state.cells;
-  const columns = Math.sqrt(count);
+  const count = countOf(state), columns = Math.sqrt(count);
   return record("sample", state, card, {
     count,
     start: state.start,
@@ -40,7 +39,7 @@ export function stripRecord(state, card, layout, steps) {
 
 /** The animation: what the stage shows, swinging along one code. */
 export function filmRecord(state, card, layout) {
-  const columns = Math.sqrt(state.view === "one" ? 1 : state.cells);
+  const columns = Math.sqrt(countOf(state));
   return record("gif", state, card, {
     vary: [state.along],
     set: settings(state, layout, state.along),

@@ -20,6 +20,9 @@ export function initialState(model, layout) {
   };
 }
 
+/** How many images the stage shows, as a square. */
+export const countOf = ({ view, cells }) => (view === "one" ? 1 : cells);
+
 /** The model that an address asks for, "" for none. */
 export const modelIn = (hash) => new URLSearchParams(hash.replace(/^#/, "")).get("model") ?? "";
 
