@@ -9,13 +9,14 @@ Hu et al. (2017), "IMSAT", on the categorical codes alone.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from infogan_export.latent import CategoricalCode, LatentSpec
+from infogan_export.training.config import Adversarial
 
 
 def training_deviation(spec: LatentSpec) -> Tensor:
@@ -49,6 +50,13 @@ def hinge_discriminator_loss(real: Tensor, fake: Tensor) -> Tensor:
 def hinge_generator_loss(fake: Tensor) -> Tensor:
     """-E[D(G(z, c))], G's half of the hinge loss, from logits (n,)."""
     return -fake.mean()
+
+
+def adversarial(kind: Adversarial) -> tuple[Callable[..., Tensor], ...]:
+    """D's half of V(D, G), of real and fake logits, and G's, of fake ones."""
+    if kind == "hinge":
+        return hinge_discriminator_loss, hinge_generator_loss
+    return discriminator_loss, generator_loss
 
 
 def mutual_information_lower_bound(

@@ -48,6 +48,7 @@ def training_step(
     latents = torch.from_numpy(drawn).to(fabric.device)
     c = latents[:, spec.noise_dim :]
     sigma = objective.training_deviation(spec).to(fabric.device)
+    adversarial_D, adversarial_G = objective.adversarial(config.adversarial)
     lam = config.weights()
     # A code with lambda = 0 still teaches Q's head, which watches: see watched().
     lam_Q = {name: weight or 1.0 for name, weight in lam.items()}
@@ -66,12 +67,7 @@ def training_step(
         real, still, fake, statistics = _judge(D, x, x_fake.detach(), disguise)
         after = still if moved is None else D(moved.images)[1]
     L_I = objective.mutual_information_lower_bound(spec, statistics, c, sigma)
-    hinge = config.adversarial == "hinge"
-    loss_D = (
-        objective.hinge_discriminator_loss(real, fake)
-        if hinge
-        else objective.discriminator_loss(real, fake)
-    )
+    loss_D = adversarial_D(real, fake)
     loss_Q = -objective.weighted(L_I, lam_Q)
     consistency = steering = x.new_zeros(())
     if moved is not None:
@@ -89,11 +85,7 @@ def training_step(
         fake, statistics = judge(disguise.for_D(x_fake), disguise.for_Q(x_fake))
     fake, statistics = fake.float(), statistics.float()
     L_I = objective.mutual_information_lower_bound(spec, statistics, c, sigma)
-    loss_G = (
-        objective.hinge_generator_loss(fake)
-        if hinge
-        else objective.generator_loss(fake)
-    )
+    loss_G = adversarial_G(fake)
     state.G_optimizer.zero_grad()
     fabric.backward(loss_G - objective.weighted(L_I, lam))
     state.G_optimizer.step()
