@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from importlib import resources
 from pathlib import Path
@@ -13,7 +13,8 @@ from typing import Any, Literal
 from infogan_export.errors import ModelError, UsageError, unknown
 from infogan_export.metadata import Role
 
-GENERATOR, RECOGNITION, GOLDEN = "generator.onnx", "recognition.onnx", "golden.png"
+GENERATOR, RECOGNITION = "generator.onnx", "recognition.onnx"
+ENCODER, GOLDEN = "encoder.onnx", "golden.png"
 MODELS_VARIABLE = "INFOGAN_EXPORT_MODELS"
 DEFAULT_MODEL = "mnist"
 
@@ -33,6 +34,7 @@ class ModelFiles:
     sha256: dict[str, str]
     generator: Path
     recognition: Path | None
+    encoder: Path | None
 
     def digest(self, role: Role) -> str | None:
         """The digest that a network's file must have, if it is known."""
@@ -78,9 +80,8 @@ def _find(name: str) -> ModelFiles:
     if path.is_dir() and (path / GENERATOR).exists():
         return _in_folder(path, path.resolve().name, "path")
     if path.is_file():
-        beside = path.with_name(RECOGNITION)
-        recognition = beside if path.name == GENERATOR and beside.exists() else None
-        return ModelFiles(path.stem, path.parent, "path", {}, path, recognition)
+        others = _beside(path) if path.name == GENERATOR else (None, None)
+        return ModelFiles(path.stem, path.parent, "path", {}, path, *others)
     if path.suffix == ".onnx" or path.is_dir():
         what = f"holds no {GENERATOR}" if path.is_dir() else "does not exist"
         raise UsageError(f"{path} {what}")
@@ -106,22 +107,19 @@ def _embedded(name: str) -> ModelFiles:
     digests = dict(_manifest()[name]["sha256"])
     if not (folder / GENERATOR).is_file():
         raise ModelError(f"{folder / GENERATOR} is missing; reinstall infogan-export")
-    found = _in_folder(folder, name, "embedded")
-    return ModelFiles(
-        name, folder, "embedded", digests, found.generator, found.recognition
-    )
+    return replace(_in_folder(folder, name, "embedded"), sha256=digests)
 
 
 def _in_folder(folder: Path, name: str, origin: Origin) -> ModelFiles:
-    recognition = folder / RECOGNITION
-    return ModelFiles(
-        name,
-        folder,
-        origin,
-        {},
-        folder / GENERATOR,
-        recognition if recognition.exists() else None,
-    )
+    generator = folder / GENERATOR
+    return ModelFiles(name, folder, origin, {}, generator, *_beside(generator))
+
+
+def _beside(generator: Path) -> tuple[Path | None, Path | None]:
+    """The recognition network and the encoder next to a generator, if there."""
+    paths = [generator.with_name(name) for name in (RECOGNITION, ENCODER)]
+    recognition, encoder = (path if path.exists() else None for path in paths)
+    return recognition, encoder
 
 
 def _own_folder() -> Path | None:

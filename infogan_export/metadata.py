@@ -13,7 +13,7 @@ from infogan_export.latent import LatentSpec
 KEY = "infogan-export"
 FORMAT_VERSION = 1
 
-Role = Literal["generator", "recognition"]
+Role = Literal["generator", "recognition", "encoder"]
 ImageShape: TypeAlias = tuple[int, int, int]
 
 
@@ -23,7 +23,7 @@ class ModelMetadata:
 
     Attributes:
         name: the model's name, as in ``load(name)``.
-        role: which of a model's two networks the file holds.
+        role: which of a model's networks the file holds.
         image_shape: channels, height, width.
         spec: the latent layout, with names and labels.
         training: the recipe: seed, steps, images seen, version, commit, ...
