@@ -145,6 +145,8 @@ class TrainingConfig:
         flip: whether each real image is shown as it is or mirrored, by its draw.
         recognition_noise: deviation of normal noise on the images that Q learns
             from, of 0 to 1.
+        balance: whether the codes start with as much weight as the noise in G's
+            first layer.
         collapse_after: the first step at which a code that is dead stops the run.
 
     Raises:
@@ -173,6 +175,7 @@ class TrainingConfig:
     augmentation: Augmentation = field(default_factory=Augmentation)
     flip: bool = False
     recognition_noise: float = 0.0
+    balance: bool = False
 
     def __post_init__(self) -> None:
         _check(
@@ -332,6 +335,7 @@ _FACES = TrainingConfig(
     augmentation=Augmentation(translation=0.125, cutout=0.5),
     flip=True,
     recognition_noise=0.1,
+    balance=True,
 )
 
 PRESETS: dict[str, TrainingConfig] = {

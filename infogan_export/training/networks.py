@@ -25,6 +25,7 @@ Upsampling = Literal["transposed", "nearest"]
 Normalisation = Literal["batch", "spectral"]
 
 _POWER_ITERATIONS = 30
+_SAMPLED = 4096  # latents whose variance is taken
 
 
 @dataclass(frozen=True)
@@ -345,6 +346,19 @@ def initialise(module: nn.Module) -> None:
             nn.init.normal_(layer.weight, 1.0, 0.02)
             nn.init.zeros_(layer.bias)
     settle(module)
+
+
+def balance(G: Generator, spec: LatentSpec) -> None:
+    """Let all codes together weigh as much as the noise in G's first layer.
+
+    For a fresh G.  A few codes among many noise variables move the images so
+    little that a Q of blurred and noisy ones finds nothing to teach.
+    """
+    variance = torch.from_numpy(spec.sample(_SAMPLED, seed=0)).var(dim=0)
+    noise, codes = variance[: spec.noise_dim], variance[spec.noise_dim :]
+    first = next(layer for layer in G.dense if isinstance(layer, nn.Linear))
+    with torch.no_grad():
+        first.weight[:, spec.noise_dim :] *= (noise.sum() / codes.sum()).sqrt()
 
 
 def settle(module: nn.Module) -> None:

@@ -22,6 +22,7 @@ from infogan_export.training.networks import (
     Discriminator,
     Generator,
     ImageShape,
+    balance,
     initialise,
 )
 
@@ -59,6 +60,9 @@ def build_state(
     D = Discriminator(config.spec, shape, config.architecture, config.watched())
     for network in (G, D):
         initialise(network)
+    if config.balance:
+        balance(G, config.spec)
+    for network in (G, D):
         network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         network.to(fabric.device)
     G_ema, D_ema = (_average(network, config) for network in (G, D))
