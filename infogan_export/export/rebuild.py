@@ -75,8 +75,13 @@ def rebuild(files: ModelFiles) -> Target:
 def _filled(network: Network, path: Path) -> Network:
     """The network with the weights of a file, by their names, and fixed."""
     stored = read_weights(onnx.load(path))
+    weights = {name: torch.from_numpy(value) for name, value in stored.items()}
     try:
-        weights = {n: torch.from_numpy(stored[n]) for n in network.state_dict()}
+        weights = {
+            # The exporter leaves a bias of nothing but zeros out.
+            name: weights[name] if name in weights or "bias" not in name else like * 0
+            for name, like in network.state_dict().items()
+        }
         network.load_state_dict(weights)
     except (KeyError, RuntimeError) as error:  # a missing weight, another shape
         reason = str(error).splitlines()[-1].strip()

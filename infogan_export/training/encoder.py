@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
+from itertools import pairwise
 from typing import Any
 
 import torch
@@ -17,6 +18,7 @@ from infogan_export.training.config import check_ranges, decayed
 from infogan_export.training.networks import ImageShape
 
 _INNERMOST = 4  # pixels of a side, at most
+_FIRST = 12  # channels of the full size, where they cost most
 _LEAK = 0.1
 
 
@@ -117,14 +119,14 @@ class Encoder(nn.Module):
     """E: images (n, channels, height, width) in [0, 1] to statistics (n, Z + C).
 
     ``as_latents`` makes latents of them.  A 3x3 convolution, then 4x4 ones that
-    halve the image until no side is longer than 4 pixels, each with batch norm,
-    and one linear layer: about 150,000 weights for 28x28 pixels.
+    halve the image until no side is longer than 4 pixels, then a hidden layer of
+    half as many units again as there are statistics; each with batch norm.  For 28x28
+    pixels and the latents of MNIST, 153,000 weights.
     """
 
     def __init__(self, spec: LatentSpec, shape: ImageShape) -> None:
         super().__init__()
         channels, height, width = shape
-        layers = _rectified(nn.Conv2d(channels, 16, 3, padding=1, bias=False))
         halvings = 0
         while max(height, width) >> halvings > _INNERMOST:
             halvings += 1
@@ -133,16 +135,21 @@ class Encoder(nn.Module):
                 f"an encoder reads images that are no more than {_INNERMOST} times "
                 f"as long as they are wide, got {height}x{width}"
             )
-        before, most = 16, 64 if halvings <= 3 else 96
-        for stage in range(halvings):
-            after = min(32 * 2**stage, most)
+        widths = [_FIRST, *(32 + 16 * stage for stage in range(halvings))]
+        layers = _rectified(nn.Conv2d(channels, _FIRST, 3, padding=1, bias=False))
+        for before, after in pairwise(widths):
             layers += _rectified(
                 nn.Conv2d(before, after, 4, stride=2, padding=1, bias=False)
             )
-            before = after
-        features = before * (height >> halvings) * (width >> halvings)
+        features = widths[-1] * (height >> halvings) * (width >> halvings)
+        hidden = 3 * spec.dim // 2
         self.layers = nn.Sequential(
-            *layers, nn.Flatten(), nn.Linear(features, spec.dim)
+            *layers,
+            nn.Flatten(),
+            nn.Linear(features, hidden, bias=False),
+            nn.BatchNorm1d(hidden),
+            nn.LeakyReLU(_LEAK, inplace=True),
+            nn.Linear(hidden, spec.dim),
         )
 
     def forward(self, images: Tensor) -> Tensor:
