@@ -187,7 +187,8 @@ def test_networks_that_do_not_fit_their_file_are_refused(
         rebuild.rebuild(catalog.find(colour))
 
     def wrong(model: object) -> dict[str, Any]:
-        return {name: value * 1.01 for name, value in read_weights(model).items()}
+        weights = read_weights(model)
+        return {name: np.asarray(value * 1.01) for name, value in weights.items()}
 
     monkeypatch.setattr(rebuild, "read_weights", wrong)
     with pytest.raises(ModelError, match=r"differs from the file's by"):
