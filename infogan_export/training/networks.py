@@ -7,9 +7,10 @@ Chen et al. (2016); other data sets are other rows, not other classes.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Literal, TypeAlias, get_args
+from typing import Any, Literal, TypeAlias, get_args
 
 import torch
 import torch.nn.functional as F
@@ -74,6 +75,19 @@ class Architecture:
                 raise TrainingError(
                     f"{name} is {' or '.join(kinds)}, got {getattr(self, name)!r}"
                 )
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Architecture:
+        """From plain JSON values; what an older version did not know is off.
+
+        Raises:
+            TypeError: an unknown key.
+            TrainingError: a kind of layer that there is not.
+        """
+        known = dict(data)
+        for name in ("widths", "generator"):
+            known[name] = tuple(known.get(name, ()))
+        return cls(**known)
 
     @property
     def outward(self) -> tuple[int, ...]:
