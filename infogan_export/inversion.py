@@ -24,16 +24,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from infogan_export.errors import UsageError
-from infogan_export.latent import CategoricalCode, Latents, LatentSpec
+from infogan_export.latent import Latents, LatentSpec
 
 Floats = NDArray[np.float32]
 Draw = Callable[[Latents], Floats]
 """Latents (n, dim) to images as rows, (n, pixels), 0 to 1."""
 
-ITERATIONS, TOLERANCE = 12, 1e-3
-
 _CHUNK = 64  # images at a time: a Jacobian is pixels x dim floats for each
-_RENEWED = 3  # iterations for which a Jacobian, kept up to date, is good
+_RENEWED = 2  # iterations for which a Jacobian, kept up to date, is good
 _DIFFERENCE = 0.02  # of finite differences, in units of the prior
 _NEAR_NOISE, _NEAR_CODES = 0.05, 0.2  # L: squared pixels per squared unit of u
 _NORMAL_BOUND = 3.0  # deviations of normal noise that count as inside the prior
@@ -41,6 +39,31 @@ _CANDIDATES = 3  # categories that are refined at most
 _IMPLAUSIBLE = 0.02  # a category less probable than that is not
 _PIXEL_VARIANCE = 0.05  # of the error, to weigh it against the log of a probability
 _DAMPING, _EASED, _STIFFENED = 0.03, 0.3, 5.0
+_TINY = 1e-12
+
+
+@dataclass(frozen=True)
+class Refinement:
+    """How far to refine a guess.
+
+    Attributes:
+        iterations: steps at most; 0 keeps the guess, at its best category.
+        tolerance: an image whose error falls by a smaller share is done.
+        inside: keep z and the uniform codes inside their priors (normal noise
+            within 3 deviations).
+    """
+
+    iterations: int = 12
+    tolerance: float = 1e-3
+    inside: bool = True
+
+    def __post_init__(self) -> None:
+        if self.iterations < 0:
+            raise UsageError(f"iterations must be 0 or more, got {self.iterations}")
+        if not (math.isfinite(self.tolerance) and self.tolerance >= 0):
+            raise UsageError(
+                f"tolerance must be 0 or more and finite, got {self.tolerance:g}"
+            )
 
 
 @dataclass(frozen=True)
@@ -65,10 +88,8 @@ def invert(
     spec: LatentSpec,
     x: Floats,
     guess: Latents,
+    refinement: Refinement | None = None,
     *,
-    iterations: int = ITERATIONS,
-    tolerance: float = TOLERANCE,
-    inside: bool = True,
     on_progress: Callable[[int], object] | None = None,
 ) -> Inversion:
     """Refine a guess until it draws the images, or no better.
@@ -80,19 +101,10 @@ def invert(
         spec: its latent layout.
         x: the images, (n, pixels), 0 to 1.
         guess: (n, dim), the categories as probabilities.
-        iterations: steps at most; 0 keeps the guess, at its best category.
-        tolerance: an image whose error falls by a smaller share is done.
-        inside: keep z and the uniform codes inside their priors (normal noise
-            within 3 deviations).
+        refinement: how far to go.
         on_progress: called with the number of images just finished.
-
-    Raises:
-        UsageError: an option out of range.
     """
-    if iterations < 0:
-        raise UsageError(f"iterations are 0 or more, got {iterations}")
-    if not (math.isfinite(tolerance) and tolerance >= 0):
-        raise UsageError(f"tolerance is 0 or more and finite, got {tolerance:g}")
+    refinement = refinement or Refinement()
     parts = []
     for first in range(0, len(x), _CHUNK):
         rows = slice(first, first + _CHUNK)
@@ -102,9 +114,7 @@ def invert(
                 spec,
                 x[rows],
                 guess[rows],
-                iterations=iterations,
-                tolerance=tolerance,
-                inside=inside,
+                refinement,
             )
         )
         if on_progress:
@@ -131,10 +141,16 @@ class _Problem:
             (spec.columns(code.name).start, code.low, code.high, _NEAR_CODES)
             for code in spec.uniform
         ]
-        free, low, high, near = np.array(z + c, np.float32).T
+        free, low, high, near = zip(*z, *c, strict=True)
         if not inside:
-            low, high = np.full_like(low, -np.inf), np.full_like(high, np.inf)
-        return cls(draw, free.astype(np.int64), low, high, near)
+            low, high = (-math.inf,) * len(free), (math.inf,) * len(free)
+        return cls(
+            draw,
+            np.array(free, np.int64),
+            np.array(low, np.float32),
+            np.array(high, np.float32),
+            np.array(near, np.float32),
+        )
 
     def error(self, latents: Latents, x: Floats) -> Floats:
         """Squared error of each image, summed over its pixels."""
@@ -145,11 +161,12 @@ class _Problem:
         (n, dim), k = latents.shape, len(self.free)
         # Away from the nearer bound, so that nothing is drawn from outside.
         u = latents[:, self.free]
-        step = np.where(u + _DIFFERENCE > self.high, -_DIFFERENCE, _DIFFERENCE)
+        sign = np.where(u + _DIFFERENCE > self.high, -1, 1).astype(np.float32)
+        step = _DIFFERENCE * sign
         moved = np.repeat(latents[:, None], k, axis=1)
         moved[:, np.arange(k), self.free] += step
         there = self.draw(moved.reshape(n * k, dim)).reshape(n, k, -1)
-        slopes: Floats = (there - drawn[:, None]) / step[..., None].astype(np.float32)
+        slopes: Floats = (there - drawn[:, None]) / step[..., None]
         return slopes
 
 
@@ -158,12 +175,10 @@ def _solve(
     spec: LatentSpec,
     x: Floats,
     guess: Latents,
-    *,
-    iterations: int,
-    tolerance: float,
-    inside: bool,
+    refinement: Refinement,
 ) -> Inversion:
-    problem = _Problem.of(draw, spec, inside=inside)
+    iterations, tolerance = refinement.iterations, refinement.tolerance
+    problem = _Problem.of(draw, spec, inside=refinement.inside)
     first = _settled(guess, spec)
     first[:, problem.free] = first[:, problem.free].clip(problem.low, problem.high)
     owner, latents, surprise = _candidates(problem, spec, x, guess, first)
@@ -174,7 +189,9 @@ def _solve(
     latents = latents[best]
     rest = iterations - trial
     latents, _ = _refine(problem, x, latents, first, rest, tolerance)
-    first_mse, mse = (problem.error(l, x) / x.shape[1] for l in (first, latents))
+    pixels = x.shape[1]
+    first_mse = problem.error(first, x) / pixels
+    mse = problem.error(latents, x) / pixels
     return Inversion(latents, mse, first, first_mse)
 
 
@@ -202,7 +219,7 @@ def _candidates(
     every = np.repeat(first, code.size, axis=0)
     every[:, columns] = np.tile(np.eye(code.size), (len(x), 1))
     chances = guess[:, columns]
-    surprise = -np.log(np.maximum(chances, 1e-9))
+    surprise: Floats = -np.log(np.maximum(chances, _TINY))
     error = problem.error(every, x.repeat(code.size, axis=0)).reshape(chances.shape)
     score = error / (2 * _PIXEL_VARIANCE) + surprise
     kept = score.argsort(axis=1).argsort(axis=1) < _CANDIDATES
@@ -224,48 +241,42 @@ def _refine(
     Returns:
         the latents, and |G - x|^2 + (u - u_0)^T L (u - u_0), (n,).
     """
-    problem_x, latents = x, latents.copy()
-    free, near = problem.free, problem.near
-    drawn = problem.draw(latents)
+    free = problem.free
+    latents, drawn = latents.copy(), problem.draw(latents)
 
-    def cost_of(drawn: Floats, latents: Latents, rows: NDArray[np.int64]) -> Floats:
-        away = latents[:, free] - centre[rows][:, free]
-        return _square(drawn - problem_x[rows]) + (near * away**2).sum(axis=1)
+    def cost_of(latents: Latents, drawn: Floats, rows: NDArray[np.int64]) -> Floats:
+        away = (latents - centre[rows])[:, free]
+        total: Floats = _square(drawn - x[rows]) + (problem.near * away**2).sum(axis=1)
+        return total
 
     rows = np.arange(len(x))  # those that go on
-    cost = cost_of(drawn, latents, rows)
+    cost = cost_of(latents, drawn, rows)
     damping = np.full(len(x), _DAMPING, np.float32)
     J = np.empty(0, np.float32)
     for iteration in range(iterations):
+        renewed = iteration % _RENEWED == 0
+        here, seen = latents[rows], drawn[rows]
+        if renewed:
+            J = problem.jacobian(here, seen)
+        pull = problem.near * (here - centre[rows])[:, free]
+        gradient = np.matmul(J, (seen - x[rows])[..., None])[..., 0] + pull
+        step = _step(problem, J, gradient, here[:, free], damping[rows])
+        there = here.copy()
+        there[:, free] = np.clip(here[:, free] + step, problem.low, problem.high)
+        drawn_there = problem.draw(there)
+        after = cost_of(there, drawn_there, rows)
+        better = after < cost[rows]
+        gain = np.where(better, 1 - after / np.maximum(cost[rows], _TINY), np.inf)
+        moved = rows[better]
+        latents[moved], drawn[moved] = there[better], drawn_there[better]
+        cost[moved] = after[better]
+        damping[rows] *= np.where(better, _EASED, _STIFFENED)
+        J = _broyden(J, (there - here)[:, free], drawn_there - seen)
+        if renewed:  # hardly a gain although J was right: done
+            going = gain >= tolerance
+            rows, J = rows[going], J[going]
         if not len(rows):
             break
-        now, here = latents[rows], drawn[rows]
-        if iteration % _RENEWED == 0:
-            J = problem.jacobian(now, here)
-        u = now[:, free]
-        pull = near * (u - centre[rows][:, free])
-        gradient = np.matmul(J, (here - x[rows])[..., None])[..., 0] + pull
-        step = _step(problem, J, gradient, u, damping[rows])
-        tried = now.copy()
-        tried[:, free] = np.clip(u + step, problem.low, problem.high)
-        there = problem.draw(tried)
-        moved = tried[:, free] - u
-        J = _broyden(J, moved, there - here)
-        after = cost_of(there, tried, rows)
-        better = after < cost[rows]
-        took = rows[better]
-        gain = 1 - after[better] / np.maximum(cost[took], 1e-12)
-        latents[took], drawn[took], cost[took] = (
-            tried[better],
-            there[better],
-            after[better],
-        )
-        damping[rows] *= np.where(better, _EASED, _STIFFENED)
-        if iteration % _RENEWED == 0:
-            # A good Jacobian and hardly a gain: done.
-            going = np.ones(len(rows), bool)
-            going[better] = gain >= tolerance
-            rows, J = rows[going], J[going]
     return latents, cost
 
 
@@ -282,13 +293,13 @@ def _step(
     A[held] = 0
     A.transpose(0, 2, 1)[held] = 0
     A[:, diagonal, diagonal] += held
-    step: Floats = np.linalg.solve(A, np.where(held, 0, -gradient)[..., None])[..., 0]
-    return step
+    step = np.linalg.solve(A, np.where(held, 0, -gradient)[..., None])[..., 0]
+    return step.astype(np.float32)
 
 
 def _broyden(J: Floats, moved: Floats, change: Floats) -> Floats:
     """J, corrected so that it explains what the last step did."""
-    length = np.maximum((moved**2).sum(axis=1), 1e-12)[:, None]
+    length = np.maximum((moved**2).sum(axis=1), _TINY)[:, None]
     surprise = change - np.matmul(moved[:, None], J)[:, 0]
     updated: Floats = J + (moved / length)[..., None] * surprise[:, None]
     return updated
