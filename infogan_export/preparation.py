@@ -219,13 +219,14 @@ def _has_black_border(images: Images) -> bool:
 
 def _photograph(picture: Image.Image, size: tuple[int, int]) -> Prepared:
     """The largest middle part of a picture that has the aspect ratio of a size."""
-    from PIL import Image, ImageOps
+    from PIL.Image import Resampling
 
     share = min(picture.width / size[0], picture.height / size[1])
     width, height = (round(side * share) for side in size)
-    fitted = ImageOps.fit(picture, size, Image.Resampling.LANCZOS)
+    left, top = (picture.width - width) // 2, (picture.height - height) // 2
+    middle = picture.crop((left, top, left + width, top + height))
     return Prepared(
-        np.asarray(fitted),
+        np.asarray(middle.resize(size, Resampling.LANCZOS)),
         f"the middle {width}x{height} of {picture.width}x{picture.height}",
     )
 
