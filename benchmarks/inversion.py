@@ -2,7 +2,7 @@
 
     python benchmarks/inversion.py --data-dir FOLDER --judge judge.onnx [--model mnist]
 
-On the first 1,000 test images, whose labels only the measures see.  Needs the
+On the first 1,000 test images (--count), whose labels only the measures see.  Needs the
 [evaluate] extra; the judge is what `infogan-gen train-judge` wrote.
 """
 
@@ -24,7 +24,7 @@ from infogan_export.evaluation.association import rank_correlation
 from infogan_export.evaluation.judge import Judge
 from infogan_export.preparation import prepare_files
 
-COUNT, BATCH = 1000, 64
+BATCH = 64
 STYLES = {"slant": properties.slant, "thickness": properties.thickness}
 
 
@@ -32,9 +32,9 @@ def row(what: str, wanted: str, found: str) -> None:
     print(f"| {what} | {wanted} | {found} |", flush=True)
 
 
-def measure(model: infogan_export.Model, data: Path, judge: Judge) -> None:
+def measure(model: infogan_export.Model, data: Path, judge: Judge, count: int) -> None:
     test = read_images(data, split="test", channels=1)
-    images, labels = test.images[:COUNT, ..., 0], test.labels[:COUNT]
+    images, labels = test.images[:count, ..., 0], test.labels[:count]
     code = model.spec.categorical[0]
     guess = model.draw(model.encode(images), dtype="float32")
     first = float(((guess - images / np.float32(255)) ** 2).mean())
@@ -126,8 +126,9 @@ if __name__ == "__main__":
     parser.add_argument("--data-dir", type=Path, required=True)
     parser.add_argument("--judge", type=Path, required=True)
     parser.add_argument("--model", default="mnist")
+    parser.add_argument("--count", type=int, default=1000)
     given = parser.parse_args()
     print("| what | wanted | found |\n|---|---|---|")
     loaded = infogan_export.load(given.model)
     read_photos(loaded)
-    measure(loaded, given.data_dir, Judge(given.judge))
+    measure(loaded, given.data_dir, Judge(given.judge), given.count)
