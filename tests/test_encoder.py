@@ -32,9 +32,9 @@ from infogan_export.export.exporter import (  # noqa: E402
     export_checkpoint,
 )
 from infogan_export.export.manifest import write_manifest  # noqa: E402
-from infogan_export.export.onnx_file import (  # noqa: E402
+from infogan_export.export.weights import (  # noqa: E402
     read_weights,
-    with_int16_weights,
+    with_whole_weights,
 )
 from infogan_export.latent import (  # noqa: E402
     CategoricalCode,
@@ -163,19 +163,23 @@ def test_rebuilt_networks_do_what_the_files_do(
     assert np.abs(statistics[:, column].numpy() - read).max() < 1e-4
 
 
-def test_weights_of_16_bits_are_read_as_onnxruntime_rebuilds_them(digits: Path) -> None:
-    small = with_int16_weights(
-        onnx.load(digits / "generator.onnx"), bits=7, smallest=64
-    )
-    weights = read_weights(small)
+@pytest.mark.parametrize(("width", "part"), [(16, "high"), (12, "pair")])
+def test_whole_weights_are_read_as_onnxruntime_rebuilds_them(
+    digits: Path, width: int, part: str
+) -> None:
+    plain = onnx.load(digits / "generator.onnx")
     name = "dense.0.weight"
-    assert f"{name}.high" in {t.name for t in small.graph.initializer}
+    small = with_whole_weights(plain, bits=7, width=width, smallest=64)
+    assert f"{name}.{part}" in {t.name for t in small.graph.initializer}
+    weights = read_weights(small)[name]
+    rms = np.sqrt(np.square(weights).mean(axis=1, keepdims=True))
+    assert (np.abs(weights - read_weights(plain)[name]) / rms).max() < 2**-7
     small.graph.output.append(
         onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, None)
     )
     session = onnxruntime.InferenceSession(small.SerializeToString())
     z_c = {"noise": np.zeros((1, 4), np.float32), "code": np.zeros((1, 4), np.float32)}
-    assert np.array_equal(session.run([name], z_c)[0], weights[name])
+    assert np.array_equal(session.run([name], z_c)[0], weights)
 
 
 def test_networks_that_do_not_fit_their_file_are_refused(

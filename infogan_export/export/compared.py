@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from itertools import product
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
@@ -14,7 +15,8 @@ from numpy.typing import NDArray
 
 from infogan_export.atomic import atomic_writer
 from infogan_export.errors import ExportError
-from infogan_export.export.onnx_file import LARGE, serialize, with_int16_weights
+from infogan_export.export.onnx_file import serialize
+from infogan_export.export.weights import LARGE, with_whole_weights
 from infogan_export.metadata import KEY, ModelMetadata
 
 AsRead: TypeAlias = Callable[[str, NDArray[Any]], NDArray[Any]]
@@ -25,6 +27,7 @@ INT16_LIMIT = 0.5 / 255  # half a grey level
 # 16-bit weights take the coarsest of these steps that stays inside the limit by a
 # margin, since only some latents are compared.  Finer ones would clip rows' ends.
 _BITS = (6, 7, 8, 9, 10, 11)
+_WIDTHS = (12, 16)
 _MARGIN = 0.75
 
 
@@ -93,12 +96,12 @@ def in_smallest_form(
     if storage == "float32":
         facts = {"storage": "float32", "difference": plain}
         return ComparedFile(graph, replace(about, export=facts))
-    for bits in _BITS:
-        small = with_int16_weights(graph, bits=bits, smallest=smallest)
+    for bits, width in product(_BITS, _WIDTHS):
+        small = with_whole_weights(graph, bits=bits, width=width, smallest=smallest)
         found = _difference(small, inputs, wanted, as_read)
         if found <= INT16_LIMIT * _MARGIN:
             facts = {
-                "storage": "int16",
+                "storage": f"int{width}",
                 "bits": bits,
                 "difference": found,
                 "float32_difference": plain,

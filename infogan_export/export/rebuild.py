@@ -17,7 +17,7 @@ from infogan_export.export.inference import (
     RecognitionGraph,
     without_spectral_norm,
 )
-from infogan_export.export.onnx_file import read_weights
+from infogan_export.export.weights import read_weights
 from infogan_export.graph import Graph, RuntimeOptions, open_graph
 from infogan_export.training.inversion import Target
 from infogan_export.training.networks import Architecture, Discriminator, Generator
