@@ -22,8 +22,7 @@ if TYPE_CHECKING:
     import onnxruntime
 
 BATCH = 256  # images a run: past this a CPU gains no speed, only uses memory
-_TINY = 1e-12
-
+_TINY = 1e-12  # a probability that may stand for 0
 
 Images: TypeAlias = NDArray[np.uint8]
 FloatImages: TypeAlias = NDArray[np.float32]
