@@ -30,7 +30,8 @@ Floats = NDArray[np.float32]
 Draw = Callable[[Latents], Floats]
 """Latents (n, dim) to images as rows, (n, pixels), 0 to 1."""
 
-_CHUNK = 64  # images at a time: a Jacobian is pixels x dim floats for each
+_CHUNK = 64  # images at a time, fewer where their Jacobians would take more than
+_JACOBIANS = 2**24  # floats
 _RENEWED = 2  # iterations for which a Jacobian, kept up to date, is good
 _DIFFERENCE = 0.02  # of finite differences, in units of the prior
 _NEAR_NOISE, _NEAR_CODES = 0.05, 5.0  # L: squared pixels per squared unit of u
@@ -106,17 +107,10 @@ def invert(
     """
     refinement = refinement or Refinement()
     parts = []
-    for first in range(0, len(x), _CHUNK):
-        rows = slice(first, first + _CHUNK)
-        parts.append(
-            _solve(
-                draw,
-                spec,
-                x[rows],
-                guess[rows],
-                refinement,
-            )
-        )
+    chunk = min(_CHUNK, max(1, _JACOBIANS // (x.shape[1] * spec.dim)))
+    for first in range(0, len(x), chunk):
+        rows = slice(first, first + chunk)
+        parts.append(_solve(draw, spec, x[rows], guess[rows], refinement))
         if on_progress:
             on_progress(len(x[rows]))
     names = [field.name for field in fields(Inversion)]

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     import onnxruntime
 
 BATCH = 256  # images a run: past this a CPU gains no speed, only uses memory
+_TINY = 1e-12  # a probability that may stand for 0
 
 Images: TypeAlias = NDArray[np.uint8]
 FloatImages: TypeAlias = NDArray[np.float32]
@@ -114,9 +115,7 @@ class Model:
         Raises:
             ModelError: as ``encode``.
         """
-        if self._files is None or self._files.encoder is None:
-            return None
-        return self._other("encoder").metadata
+        return self._other("encoder").metadata if self._has("encoder") else None
 
     @property
     def sha256(self) -> str:
@@ -304,7 +303,7 @@ class Model:
             ModelError: the model has neither network, or those of another model.
         """
         x = self._as_input(images)
-        if self.encoder_metadata is not None:
+        if self._has("encoder"):
             found = self._read("encoder", x)
             latents: Latents = np.concatenate([found["noise"], found["code"]], axis=1)
             return latents
@@ -327,6 +326,8 @@ class Model:
     ) -> Inversion:
         """Find the latents that draw given images, from the guess of ``encode``.
 
+        Where a model has both an encoder and Q, the two settle the category together.
+
         Args:
             images: as for ``recognize``.
             iterations: steps of refinement at most; 0 keeps the first guess.
@@ -347,7 +348,7 @@ class Model:
             ),
             self.spec,
             x.transpose(0, 2, 3, 1).reshape(len(x), -1),
-            self.encode(images),
+            self._guess(images),
             refinement,
             on_progress=on_progress,
         )
@@ -404,6 +405,21 @@ class Model:
             raise UsageError("a morph goes from one image to another")
         latents = self.invert(np.concatenate(ends).transpose(0, 2, 3, 1)).latents
         return self.interpolate(latents[0], latents[1], steps=steps)
+
+    def _guess(self, images: ArrayLike) -> Latents:
+        """What ``encode`` reads, its categories agreed upon with Q."""
+        guess = self.encode(images)
+        if not (self._has("encoder") and self._has("recognition")):
+            return guess
+        for name, read in self.recognize(images).codes.items():
+            if isinstance(read, Categories):
+                columns = self.spec.columns(name)
+                both = np.sqrt(guess[:, columns] * read.probabilities) + _TINY
+                guess[:, columns] = both / both.sum(axis=1, keepdims=True)
+        return guess
+
+    def _has(self, role: Role) -> bool:
+        return self._files is not None and getattr(self._files, role) is not None
 
     def _draw(self, latents: Latents) -> FloatImages:
         noise, code = map(np.ascontiguousarray, self.spec.split(latents))
