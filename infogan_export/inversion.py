@@ -34,7 +34,7 @@ _CHUNK = 64  # images at a time, fewer where their Jacobians would take more tha
 _JACOBIANS = 2**24  # floats
 _RENEWED = 2  # iterations for which a Jacobian, kept up to date, is good
 _DIFFERENCE = 0.02  # of finite differences, in units of the prior
-_NEAR_NOISE, _NEAR_CODES = 0.05, 5.0  # L: squared pixels per squared unit of u
+_NEAR_NOISE, _NEAR_CODES = 2.5e-4, 0.025  # L: mean squared error per unit of u^2
 _NORMAL_BOUND = 3.0  # deviations of normal noise that count as inside the prior
 _CANDIDATES = 3  # categories that are refined at most
 _IMPLAUSIBLE = 0.02  # a category less probable than that is not
@@ -128,7 +128,7 @@ class _Problem:
     near: Floats  # L
 
     @classmethod
-    def of(cls, draw: Draw, spec: LatentSpec, *, inside: bool) -> _Problem:
+    def of(cls, draw: Draw, spec: LatentSpec, pixels: int, *, inside: bool) -> _Problem:
         bound = 1.0 if spec.noise.distribution == "uniform" else _NORMAL_BOUND
         z = [(column, -bound, bound, _NEAR_NOISE) for column in range(spec.noise_dim)]
         c = [
@@ -143,7 +143,7 @@ class _Problem:
             np.array(free, np.int64),
             np.array(low, np.float32),
             np.array(high, np.float32),
-            np.array(near, np.float32),
+            np.array(near, np.float32) * pixels,
         )
 
     def error(self, latents: Latents, x: Floats) -> Floats:
@@ -172,7 +172,7 @@ def _solve(
     refinement: Refinement,
 ) -> Inversion:
     iterations, tolerance = refinement.iterations, refinement.tolerance
-    problem = _Problem.of(draw, spec, inside=refinement.inside)
+    problem = _Problem.of(draw, spec, x.shape[1], inside=refinement.inside)
     first = _settled(guess, spec)
     first[:, problem.free] = first[:, problem.free].clip(problem.low, problem.high)
     owner, latents, surprise = _candidates(problem, spec, x, guess, first)
