@@ -101,7 +101,8 @@ def in_smallest_form(
         found = _difference(small, inputs, wanted, as_read)
         if found <= INT16_LIMIT * _MARGIN:
             facts = {
-                "storage": f"int{width}",
+                "storage": "int16",
+                "width": width,
                 "bits": bits,
                 "difference": found,
                 "float32_difference": plain,
