@@ -31,7 +31,8 @@ from infogan_export.traversal import sweep_values, traverse, traverse_two
 Range = tuple[float, float]
 
 _ROWS = 10
-_WIDTH, _MAX_SCALE = 640, 8  # what a sheet is enlarged to, unless told otherwise
+WIDTH = 640  # pixels, what a sheet is enlarged to unless told otherwise
+_MAX_SCALE = 8
 _GOLDEN_STEPS = 5
 
 
@@ -129,12 +130,12 @@ def grid_sheet(
     count = 1 if len(names) == 2 else _ROWS if rows is None else rows
     require_count("rows", count)
     for number in steps:  # before any array of that length is made
-        _require_picture(model, count, number, scale or 1, padding)
+        require_picture(model, count, number, scale or 1, padding)
     sweeps = plan_sweeps(spec, names, ranges, steps)
     columns = len(sweeps[-1].values)
     down = len(sweeps[0].values) if len(sweeps) == 2 else count
-    enlarged = fitting_scale(model, columns, _WIDTH) if scale is None else scale
-    _require_picture(model, down, columns, enlarged, padding)
+    enlarged = fitting_scale(model, columns, WIDTH) if scale is None else scale
+    require_picture(model, down, columns, enlarged, padding)
 
     base = spec.assign(spec.sample(count, seed=seed, start=start), codes or {})
     pairs = [(sweep.name, sweep.values) for sweep in sweeps]
@@ -177,6 +178,7 @@ def sample_sheet(
     columns: int | None = None,
     scale: int | None = None,
     padding: int = 2,
+    labels: bool = False,
 ) -> Sheet:
     """Samples of the prior on one sheet, row after row.
 
@@ -189,6 +191,8 @@ def sample_sheet(
         columns: images in a row; by default as many as rows, or one more.
         scale: whole factor of enlargement; by default to about 640 pixels.
         padding: pixels around each image.
+        labels: write on the left the index of each row's first image, and on top
+            what is to be added to it.
 
     Raises:
         UsageError: a count or option out of range, an unknown code, or a
@@ -197,16 +201,19 @@ def sample_sheet(
     require_count("count", count)
     across = math.isqrt(count - 1) + 1 if columns is None else columns
     require_count("columns", across)
-    enlarged = fitting_scale(model, across, _WIDTH) if scale is None else scale
-    _require_picture(model, -(-count // across), across, enlarged, padding)
+    enlarged = fitting_scale(model, across, WIDTH) if scale is None else scale
+    require_picture(model, -(-count // across), across, enlarged, padding)
     latents = model.spec.assign(
         model.spec.sample(count, seed=seed, start=start), codes or {}
     )
+    firsts = range(start, start + count, across)
     image = contact_sheet(
         model.draw(latents),
         columns=across,
         scale=enlarged,
         padding=padding,
+        row_labels=list(map(str, firsts)) if labels else None,
+        column_labels=[f"+{k}" for k in range(across)] if labels else None,
     )
     record = sample_record(
         model,
@@ -218,6 +225,7 @@ def sample_sheet(
         columns=across,
         scale=enlarged,
         padding=padding,
+        labels=labels,
     )
     return Sheet(image, latents, record)
 
@@ -352,10 +360,14 @@ def _share_out(
     return [given[0] if name in (uniform or names) else None for name in names]
 
 
-def _require_picture(
+def require_picture(
     model: Model, rows: int, columns: int, scale: int, padding: int
 ) -> None:
-    """Refuse, before any work, a sheet that would not fit into memory."""
+    """Refuse, before any work, a sheet that would not fit into memory.
+
+    Raises:
+        UsageError: it would not.
+    """
     channels, height, width = model.image_shape
     cell = (height * scale + padding) * (width * scale + padding) * channels
     # float32 and uint8 images, latents and their copies, and the sheet twice.
