@@ -44,6 +44,21 @@ def export(
     licence: Annotated[
         str, typer.Option(help="Licence of the training images, for `info`.")
     ] = "",
+    notice: Annotated[
+        str,
+        typer.Option(
+            help="What users should know, of the people in the images for instance; "
+            "a text or a file of one.",
+            metavar="TEXT|FILE",
+        ),
+    ] = "",
+    properties: Annotated[
+        str,
+        typer.Option(
+            help="What uniform codes are measured by and named after: strokes, or "
+            "photographs (of faces; with --label-data)."
+        ),
+    ] = "strokes",
 ) -> None:
     """Convert a trained run to ONNX, its codes named by measurement.
 
@@ -61,6 +76,7 @@ def export(
 
     from infogan_export.datasets import read_images
     from infogan_export.evaluation.judge import Judge
+    from infogan_export.evaluation.properties import family
     from infogan_export.export.manifest import MANIFEST, write_manifest
     from infogan_export.pictures import write_golden
 
@@ -78,6 +94,8 @@ def export(
                 description=description,
                 category_name=category_name,
                 licence=licence,
+                properties=family(properties).name,
+                notice=read_notice(notice),
             ),
             labelled=read_images(label_data) if label_data else None,
             test=read_images(label_data, split="test") if label_data else None,
@@ -88,3 +106,19 @@ def export(
     if (folder.parent / MANIFEST).exists():
         write_manifest(folder.parent)
     print(f"{folder}: {', '.join(c.name for c in exported.metadata.spec.codes)}")
+
+
+def read_notice(given: str) -> str:
+    """A text, or what is in the file of that name.
+
+    Raises:
+        UsageError: it names a file that is missing or is no text.
+    """
+    path = Path(given)
+    if " " in given or not path.suffix:
+        return given
+    try:
+        return " ".join(path.read_text("utf-8").split())
+    except (OSError, UnicodeDecodeError) as error:
+        why = getattr(error, "strerror", None) or "it is no UTF-8 text"
+        raise UsageError(f"--notice: cannot read {given}: {why}") from None

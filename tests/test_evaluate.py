@@ -24,7 +24,7 @@ from infogan_export.datasets import ImageSet
 from infogan_export.errors import DataError, MissingExtraError, UsageError
 from infogan_export.evaluation import association as assoc
 from infogan_export.evaluation import evaluate as evaluate_module
-from infogan_export.evaluation import naming
+from infogan_export.evaluation import naming, strokes
 from infogan_export.evaluation.evaluate import PARTS, evaluate, nearest_training
 from infogan_export.evaluation.figures import Evaluation
 from infogan_export.evaluation.inception import Inception
@@ -70,7 +70,7 @@ def test_codes_are_called_after_what_they_change_with_its_sign():
 
 
 def test_two_codes_never_share_a_name_and_a_weak_one_keeps_its_own():
-    none = dict.fromkeys(naming.PROPERTIES, 0.0)
+    none = dict.fromkeys(strokes.PROPERTIES, 0.0)
     both = [none | {"ink": 0.9, "width": 0.8}, none | {"ink": -0.95}]
     assert naming.assign_names(["a", "b"], both) == ["width", "ink"]
     assert naming.assign_names(["a", "b"], [none, both[1]]) == ["a", "ink"]
