@@ -28,6 +28,21 @@ def train_judge(
     epochs: Annotated[
         int, typer.Option(help="Passes over the training images.", min=1)
     ] = 10,
+    flip: Annotated[
+        bool,
+        typer.Option(
+            "--flip", help="Learn from mirrored images too: for faces, not for digits."
+        ),
+    ] = False,
+    labels: Annotated[
+        str,
+        typer.Option(
+            help="What the classes are called, in order; one called `happy` measures "
+            "smiles.",
+            metavar="NAME,NAME,...",
+            show_default="their numbers",
+        ),
+    ] = "",
     seed: Annotated[int, typer.Option(help="Of weights and order.", min=0)] = 0,
 ) -> None:
     """Train the classifier that `evaluate` measures with.
@@ -48,6 +63,8 @@ def train_judge(
             out=output,
             seed=seed,
             epochs=epochs,
+            flip=flip,
+            labels=[name.strip() for name in labels.split(",")] if labels else (),
             progress=lambda done, total: bar(done, total, "steps"),
         )
     print(f"{output}: right on {report.accuracy:.2%} of {len(test):,} test images")
