@@ -88,8 +88,8 @@ def height(images: Images) -> Measured:
 def width(images: Images) -> Measured:
     """How wide the face is for its height.
 
-    The log of the root mean square slope downwards over that to the right, around
-    the middle: a face that is stretched by s to the sides measures log(s) more.
+    The log of the features' root mean square slope downwards over that to the right,
+    around the middle: stretched by s to the sides, they measure about log(s) more.
     """
     return in_chunks(_width, images)
 
@@ -149,17 +149,17 @@ def _symmetry_axis(images: Measured) -> Measured:
     features, size = _features(images), images.shape[2]
     up = _places(images.shape[1], axis=1)
     rows = np.exp(-((up / 0.6) ** 2) / 2)
+    # of each column with each other one, (n, W, W)
+    products = features.transpose(0, 2, 1) @ (rows * features)
 
     def fit(shift: int) -> Measured:
         """Of the features mirrored at the middle + shift / 2."""
         here = np.arange(max(0, shift), min(size, size + shift))
         there = size - 1 + shift - here
         aside = (here - (size - 1 + shift) / 2) / (size / 4)
-        weights = rows * np.exp(-(aside**2) / 2)
-        one, other = features[:, :, here], features[:, :, there]
+        weights = np.exp(-(aside**2) / 2)
         return ratio(
-            (one * other * weights).sum(axis=(1, 2)),
-            (one**2 * weights).sum(axis=(1, 2)),
+            products[:, here, there] @ weights, products[:, here, here] @ weights
         )
 
     return _best_place(fit, size) / 2
@@ -193,10 +193,10 @@ def _best_place(fit: Callable[[int], Measured], size: int) -> Measured:
 
 
 def _width(images: Measured) -> Measured:
-    smooth = _blurred(images, images.shape[2] / 48)
+    features = _features(images)
     window = _window(images, _FACE)
     down, right = (
-        (np.gradient(smooth, axis=axis) ** 2 * window).sum(axis=(1, 2))
+        (np.gradient(features, axis=axis) ** 2 * window).sum(axis=(1, 2))
         for axis in (1, 2)
     )
     stretch: Measured = 0.5 * (np.log(down + _LEAST) - np.log(right + _LEAST))

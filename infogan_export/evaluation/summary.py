@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from infogan_export.evaluation.figures import Evaluation, SetDistance
-from infogan_export.evaluation.naming import CodeEvidence
+from infogan_export.evaluation.naming import KEPT, CodeEvidence
 
 
 class Row(NamedTuple):
@@ -113,7 +113,8 @@ def _properties(evaluation: Evaluation) -> Iterator[Row]:
             yield Row(
                 f"{found.code} over its sweep, {found.strongest}",
                 f"{found.shifts[found.strongest]:+.2f} sd",
-                f"others move {found.others:.2f} times as much at most",
+                f"others move {found.others:.2f} times as much at most"
+                + (": kept" if found.others < KEPT else ""),
             )
 
 
