@@ -16,7 +16,12 @@ def export(
     ],
     output: Annotated[
         Path | None,
-        typer.Option("--output", "-o", help="Folder to write; the name's by default."),
+        typer.Option(
+            "--output",
+            "-o",
+            help="Folder to write; the name's by default. An encoder's is that of "
+            "the model that it inverts.",
+        ),
     ] = None,
     name: Annotated[
         str | None, typer.Option(help="The model's name; the run's by default.")
@@ -62,13 +67,16 @@ def export(
 ) -> None:
     """Convert a trained run to ONNX, its codes named by measurement.
 
+    An encoder's run adds encoder.onnx to its model's folder.
+
     Example: infogan-gen export runs/mnist-0 -o models/mnist --label-data mnist/
     """
     if storage not in ("int16", "float32"):
         raise UsageError(f"--storage is int16 or float32, got {storage!r}")
     try:
+        from infogan_export.export.encoder_file import export_encoder
         from infogan_export.export.exporter import ExportOptions, export_checkpoint
-        from infogan_export.training.checkpoint import load_checkpoint
+        from infogan_export.training.checkpoint import EncoderCheckpoint, load_any
         from infogan_export.training.loop import CHECKPOINT_NAME
     except ImportError as error:
         raise MissingExtraError("exporting", "train") from error
@@ -77,11 +85,28 @@ def export(
     from infogan_export.datasets import read_images
     from infogan_export.evaluation.judge import Judge
     from infogan_export.evaluation.properties import family
-    from infogan_export.export.manifest import MANIFEST, write_manifest
     from infogan_export.pictures import write_golden
 
     path = run / CHECKPOINT_NAME if run.is_dir() else run
-    checkpoint = load_checkpoint(path)
+    checkpoint = load_any(path)
+    if isinstance(checkpoint, EncoderCheckpoint):
+        _check_encoder(output, {"--name": name, "--judge": judge})
+        assert output is not None
+        with Console(stderr=True).status("") as status:
+            about = export_encoder(
+                checkpoint,
+                output,
+                storage=storage,  # type: ignore[arg-type]
+                description=description,
+                licence=licence,
+                test=read_images(label_data, split="test") if label_data else None,
+                on_stage=status.update,
+            )
+        _update_manifest(output)
+        mse = about.metrics.get("reconstruction_mse")
+        told = "" if mse is None else f", mean squared error {mse:.4f}"
+        print(f"{output}: encoder of {about.name}{told}")
+        return
     called = name or path.resolve().parent.name
     folder = output or Path(called)
     with Console(stderr=True).status("") as status:
@@ -103,8 +128,7 @@ def export(
             on_stage=status.update,
         )
     write_golden(folder)
-    if (folder.parent / MANIFEST).exists():
-        write_manifest(folder.parent)
+    _update_manifest(folder)
     print(f"{folder}: {', '.join(c.name for c in exported.metadata.spec.codes)}")
 
 
@@ -122,3 +146,22 @@ def read_notice(given: str) -> str:
     except (OSError, UnicodeDecodeError) as error:
         why = getattr(error, "strerror", None) or "it is no UTF-8 text"
         raise UsageError(f"--notice: cannot read {given}: {why}") from None
+
+
+def _check_encoder(output: Path | None, of_gan: dict[str, object]) -> None:
+    if output is None:
+        raise UsageError(
+            "this run is an encoder's: give the folder of the model that it inverts, "
+            "-o FOLDER"
+        )
+    for option, value in of_gan.items():
+        if value is not None:
+            raise UsageError(f"{option} is for a GAN's run, and this is an encoder's")
+
+
+def _update_manifest(folder: Path) -> None:
+    from infogan_export.export.manifest import MANIFEST, write_manifest
+
+    parent = folder.resolve().parent
+    if (parent / MANIFEST).exists():
+        write_manifest(parent)

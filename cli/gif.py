@@ -9,8 +9,10 @@ import typer
 from infogan_export.errors import UsageError
 
 from .options import (
+    From,
     ModelName,
     Padding,
+    Prepare,
     Ranges,
     Scale,
     Seed,
@@ -22,6 +24,7 @@ from .options import (
     parse_settings,
 )
 from .output import ProgressBar, chosen_output, play, save
+from .subjects import read_from
 
 if TYPE_CHECKING:
     from infogan_export.render.files import Target
@@ -46,8 +49,16 @@ def gif(
     ] = None,
     ranges: Ranges = None,
     settings: Settings = None,
-    rows: Annotated[int, typer.Option(help="Rows of samples in a frame.")] = 3,
-    columns: Annotated[int, typer.Option(help="Columns of samples in a frame.")] = 3,
+    rows: Annotated[
+        int | None,
+        typer.Option(help="Rows of samples in a frame.", show_default="3"),
+    ] = None,
+    columns: Annotated[
+        int | None,
+        typer.Option(help="Columns of samples in a frame.", show_default="3"),
+    ] = None,
+    images: From = None,
+    prepare: Prepare = True,
     seed: Seed = 0,
     start: Start = 0,
     loop: Annotated[
@@ -94,8 +105,19 @@ def gif(
     default = "walk.gif" if walk else "traversal.gif"
     target = chosen_output(output, default, show=show, endings=ANIMATION_ENDINGS)
     codes, varied = parse_settings(settings), parse_ranges(ranges)
-    film = Film(rows, columns, loop, fps, seconds, scale, padding)
+    across = len(images) if images else 3
+    film = Film(
+        (1 if images else 3) if rows is None else rows,
+        across if columns is None else columns,
+        loop,
+        fps,
+        seconds,
+        scale,
+        padding,
+    )
     if walk:
+        if images:
+            raise UsageError("--walk goes through draws: no --from; see `morph`")
         if vary or varied or labels:
             raise UsageError("--walk moves all codes: no --vary, --range or --labels")
         animation = walk_animation(
@@ -109,8 +131,9 @@ def gif(
     else:
         if stops is not None:
             raise UsageError("--stops are those of a walk; add --walk")
+        loaded = load(model)
         animation = traversal_animation(
-            load(model),
+            loaded,
             vary or (),
             ranges=varied,
             codes=codes,
@@ -118,6 +141,7 @@ def gif(
             start=start,
             labels=labels,
             film=film,
+            subjects=read_from(loaded, images, prepare=prepare) if images else None,
         )
     if show:
         play(animation.frames, fps=fps)

@@ -7,8 +7,10 @@ from typing import Annotated
 import typer
 
 from .options import (
+    From,
     ModelName,
     Padding,
+    Prepare,
     Ranges,
     Scale,
     Seed,
@@ -20,6 +22,7 @@ from .options import (
     parse_settings,
 )
 from .output import chosen_output, save, show_picture
+from .subjects import read_from
 
 
 def grid(
@@ -42,6 +45,8 @@ def grid(
             show_default="10",
         ),
     ] = None,
+    images: From = None,
+    prepare: Prepare = True,
     seed: Seed = 0,
     start: Start = 0,
     scale: Scale = None,
@@ -65,7 +70,8 @@ def grid(
     """Draw a sheet: columns sweep a code, rows are other draws.
 
     All but the code is held fixed along a row.  With two codes to vary, the first
-    goes down, the second across, and all else is one draw.
+    goes down, the second across, and all else is one draw.  With --from, the draws
+    are images of your own, read into latents.
 
     Example: infogan-gen grid --vary digit --vary slant --labels -o grid.png
     """
@@ -74,8 +80,9 @@ def grid(
     from infogan_export.runtime import load
 
     target = chosen_output(output, "grid.png", show=show, endings=IMAGE_ENDINGS)
+    loaded = load(model)
     sheet = grid_sheet(
-        load(model),
+        loaded,
         vary or (),
         ranges=parse_ranges(ranges),
         steps=steps or (),
@@ -86,6 +93,7 @@ def grid(
         scale=scale,
         padding=padding,
         labels=labels,
+        subjects=read_from(loaded, images, prepare=prepare) if images else None,
     )
     if show:
         show_picture(sheet.image)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -78,6 +79,32 @@ Show = Annotated[
         help="Draw in the terminal; a file is written only if -o names one.",
     ),
 ]
+Labels = Annotated[
+    bool, typer.Option("--labels", help="Write above each image what it is.")
+]
+Prepare = Annotated[
+    bool,
+    typer.Option(
+        help="Bring a picture to what the model knows: find the digit and make it "
+        "white on black, centred; for other models, crop the middle.",
+    ),
+]
+From = Annotated[
+    list[Path] | None,
+    typer.Option(
+        "--from",
+        help="An image file to start from, in place of a draw; may be repeated.",
+        metavar="IMAGE",
+    ),
+]
+Iterations = Annotated[
+    int, typer.Option(help="Steps of refinement at most; 0 keeps the first guess.")
+]
+Tolerance = Annotated[
+    float,
+    typer.Option(help="An image whose error falls by a smaller share is done."),
+]
+Inside = Annotated[bool, typer.Option(help="Keep the latents inside their prior.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 
 
@@ -104,6 +131,41 @@ def parse_settings(settings: Sequence[str] | None) -> dict[str, str | list[float
             weights = []
         values[name] = weights if len(weights) > 1 else value
     return values
+
+
+def parse_edits(
+    settings: Sequence[str] | None,
+) -> tuple[dict[str, str | list[float]], dict[str, float]]:
+    """``["digit=7", "slant=+0.5"]`` as values to set, and amounts to move by.
+
+    ``slant=+0.5`` and ``slant+=0.5`` move a code up, ``slant-=0.5`` moves it down;
+    ``slant=0.5`` and ``slant=-0.5`` set it.
+
+    Raises:
+        UsageError: as `parse_settings`, an amount that is no number, or a code
+            moved twice.
+    """
+    codes: dict[str, str | list[float]] = {}
+    moves: dict[str, float] = {}
+    for name, value in parse_settings(settings).items():
+        way = name[-1] if name[-1] in "+-" else ""
+        own = name.removesuffix(way)
+        if not (way or str(value).startswith("+")):
+            codes[name] = value
+            continue
+        try:
+            amount = float(str(value))
+        except ValueError:
+            raise UsageError(
+                f"--set moves a code by a number, for instance {own or 'slant'}=+0.5, "
+                f"got {value!r}"
+            ) from None
+        if not own or own in moves:
+            raise UsageError(
+                f"--set moves {own!r} twice" if own else f"--set names no code: {name}="
+            )
+        moves[own] = -amount if way == "-" else amount
+    return codes, moves
 
 
 def parse_ranges(ranges: Sequence[str] | None) -> list[tuple[float, float]]:

@@ -83,6 +83,11 @@ def play(frames: Iterable[Picture], *, fps: float) -> None:
         time.sleep(1 / fps)
 
 
+def tell(line: str) -> None:
+    """A line about the work, on stderr: stdout may be a file."""
+    print(printable(line), file=sys.stderr)
+
+
 def print_json(value: object) -> None:
     """Print a value as JSON that people can read too."""
     import json

@@ -91,7 +91,13 @@ def print_file(card: Mapping[str, Any]) -> None:
     shown = {
         "model": _text(card["model"]),
         "SHA-256": _text(card["sha256"]),
-        "seed": _text(card["seed"]),
+        **({"seed": _text(card["seed"])} if "seed" in card else {}),
+        **{
+            f"read in {each['path']}": ", ".join(f"{k} {v}" for k, v in codes.items())
+            for each, codes in zip(
+                card.get("inputs", ()), card.get("codes", ()), strict=False
+            )
+        },
         **_flat(card["options"]),
         "latents": "given by the seed and the options"
         if not latents
@@ -111,6 +117,24 @@ def print_readings(rows: Sequence[Mapping[str, Any]]) -> None:
     for row in rows:
         readings = [_reading(row[code]) for code in codes]
         table.add_row(_text(row["image"]), *readings, f"{row['logit']:+.2f}")
+    _print(table)
+
+
+def print_reconstructions(rows: Sequence[Mapping[str, Any]]) -> None:
+    """A line for each image: its codes, and the errors of its reconstructions."""
+    table = _table("image", *rows[0]["codes"], "first guess", "refined", "")
+    for row in rows:
+        far = row["distance"]
+        table.add_row(
+            _text(row["image"]),
+            *(
+                _text(v) if isinstance(v, str) else f"{v:+.2f}"
+                for v in row["codes"].values()
+            ),
+            f"{row['first_mse']:.4f}",
+            f"{row['mse']:.4f}",
+            "" if far is None else f"{far:.1f} x a real image's",
+        )
     _print(table)
 
 

@@ -8,14 +8,18 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from infogan_export.errors import InfoganError, MissingExtraError, UsageError
+from infogan_export.errors import InfoganError, MissingExtraError, UsageError, unknown
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
     from infogan_export.datasets import ImageSet
     from infogan_export.training.config import TrainingConfig
+    from infogan_export.training.encoder import EncoderConfig
     from infogan_export.training.loop import Progress
 
 _MAX_SEEDS = 1000
+_STAGES = ("gan", "encoder")
 _PRESET = "the preset's"
 
 
@@ -61,14 +65,31 @@ def train(
             "--skip-broken",
         ),
     ] = False,
-    preset: Annotated[
+    stage: Annotated[
         str,
+        _option(
+            "What to train: gan, or the encoder of an exported model (--from).",
+            _RESULT,
+        ),
+    ] = "gan",
+    source: Annotated[
+        str | None,
+        _option(
+            "Model that the encoder is to invert, with its recognition network.",
+            _RESULT,
+            "--from",
+            metavar="NAME|PATH",
+        ),
+    ] = None,
+    preset: Annotated[
+        str | None,
         _option(
             "Recipe to start from: mnist, mnist-gan, mnist-paper, faces; or the "
             "paper's tables: faces-paper, svhn-paper, celeba-paper, chairs-paper.",
             _RESULT,
+            default="mnist",
         ),
-    ] = "mnist",
+    ] = None,
     seeds: Annotated[
         str, _option("One seed, or a run for each of 0..4 or 1,5,7.", _RESULT)
     ] = "0",
@@ -118,7 +139,10 @@ def train(
         float | None, _option("Learning rate of D and Q.", _RESULT, default=_PRESET)
     ] = None,
     run_dir: Annotated[
-        Path, _option("Folder in which each run gets PRESET-SEED.", _RUN)
+        Path,
+        _option(
+            "Folder in which each run gets PRESET-SEED, or MODEL-encoder-SEED.", _RUN
+        ),
     ] = Path("runs"),
     resume: Annotated[
         bool, _option("Go on from the last checkpoint, if any.", _RUN, "--resume")
@@ -140,46 +164,60 @@ def train(
         ),
     ] = "auto",
 ) -> None:
-    """Train an InfoGAN, or the regular GAN of the same structure.
+    """Train an InfoGAN, the regular GAN of the same structure, or an encoder.
 
     Example: infogan-gen train --preset mnist --data mnist --seeds 0..4
     """
-    from dataclasses import replace
-
+    _check_stage(
+        stage,
+        source,
+        of_gan={
+            "--preset": preset,
+            "--lambda-cat": lambda_cat,
+            "--lambda-cont": lambda_cont,
+            "--consistency": consistency,
+            "--steering": steering,
+            "--rate-g": rate_g,
+            "--rate-d": rate_d,
+        },
+    )
     try:
-        from infogan_export.training.config import preset as named
         from infogan_export.training.engine import build_fabric
-        from infogan_export.training.loop import train as run
     except ImportError as error:
         raise MissingExtraError("training", "train") from error
 
-    recipe = named(preset)
-    movement: dict[str, Any] = {"weight": consistency, "steering": steering}
-    movement = {k: v for k, v in movement.items() if v is not None}
-    given: dict[str, Any] = {
-        "steps": steps,
-        "batch_size": batch_size,
-        "lambda_categorical": lambda_cat,
-        "lambda_uniform": lambda_cont,
-        "generator_rate": rate_g,
-        "discriminator_rate": rate_d,
-        "consistency": replace(recipe.consistency, **movement),
-    }
-    recipe = replace(recipe, **{k: v for k, v in given.items() if v is not None})
-    recipes = [replace(recipe, seed=seed) for seed in parse_seeds(seeds)]
+    numbers = parse_seeds(seeds)
+    lengths = _given(steps=steps, batch_size=batch_size)
+    trained: Callable[..., object]
+    recipes: list[TrainingConfig] | list[EncoderConfig]
+    if source is not None:
+        called, trained, recipes = _encoder(source, numbers, lengths)
+    else:
+        called, trained, recipes = _gan(
+            preset or "mnist",
+            numbers,
+            lengths
+            | _given(
+                lambda_categorical=lambda_cat,
+                lambda_uniform=lambda_cont,
+                generator_rate=rate_g,
+                discriminator_rate=rate_d,
+            ),
+            _given(weight=consistency, steering=steering),
+        )
     images = _images(data, data_dir, size, channels, skip_broken)
     fabric = build_fabric(accelerator=accelerator, devices=devices, precision=precision)
     leads = fabric.is_global_zero
     if leads and images.skipped:
         print(f"left out {images.skipped} broken files", file=sys.stderr)
     for one in recipes:
-        folder = run_dir / f"{preset}-{one.seed}"
+        folder = run_dir / f"{called}-{one.seed}"
         try:
-            with _ProgressLine(folder.name, one, shown=leads) as line:
-                run(
+            with _ProgressLine(folder.name, one.steps, shown=leads) as line:
+                trained(
                     one,
-                    images,
-                    folder,
+                    images=images,
+                    folder=folder,
                     fabric=fabric,
                     resume=resume,
                     checkpoint_every=checkpoint_every,
@@ -190,7 +228,66 @@ def train(
                 raise
             raise typer.Exit(1) from None  # the first process speaks for all
         if leads:
-            print(f"{folder}: trained; next: infogan-gen export {folder}")
+            beside = " -o FOLDER-OF-THE-MODEL" if stage == "encoder" else ""
+            print(f"{folder}: trained; next: infogan-gen export {folder}{beside}")
+
+
+def _check_stage(
+    stage: str, source: str | None, *, of_gan: Mapping[str, object]
+) -> None:
+    if stage not in _STAGES:
+        raise UsageError(unknown("stage", stage, _STAGES))
+    if stage == "gan" and source is not None:
+        raise UsageError("--from is the model of an encoder; add --stage encoder")
+    if stage == "encoder" and source is None:
+        raise UsageError(
+            "--stage encoder needs --from MODEL, the exported model to invert"
+        )
+    for option, value in of_gan.items():
+        if stage == "encoder" and value is not None:
+            raise UsageError(f"{option} is of --stage gan; an encoder has no such")
+
+
+def _given(**options: Any) -> dict[str, Any]:
+    return {name: value for name, value in options.items() if value is not None}
+
+
+def _gan(
+    preset: str,
+    seeds: list[int],
+    changes: dict[str, Any],
+    movement: dict[str, Any],
+) -> tuple[str, Callable[..., object], list[TrainingConfig]]:
+    from dataclasses import replace
+
+    try:
+        from infogan_export.training.config import preset as named
+        from infogan_export.training.loop import train as run
+    except ImportError as error:
+        raise MissingExtraError("training", "train") from error
+
+    recipe = named(preset)
+    moved = replace(recipe.consistency, **movement)
+    recipe = replace(recipe, consistency=moved, **changes)
+    return preset, run, [replace(recipe, seed=seed) for seed in seeds]
+
+
+def _encoder(
+    source: str, seeds: list[int], changes: dict[str, Any]
+) -> tuple[str, Callable[..., object], list[EncoderConfig]]:
+    from functools import partial
+
+    try:
+        from infogan_export.export.rebuild import rebuild
+        from infogan_export.training.encoder import EncoderConfig
+        from infogan_export.training.encoding import train_encoder
+    except ImportError as error:
+        raise MissingExtraError("training", "train") from error
+    from infogan_export.catalog import find
+
+    recipes = [EncoderConfig(seed=seed, **changes) for seed in seeds]
+    target = rebuild(find(source))
+    return f"{target.name}-encoder", partial(train_encoder, target=target), recipes
 
 
 def parse_seeds(text: str) -> list[int]:
@@ -245,7 +342,7 @@ def _parse_size(text: str | None) -> tuple[int, int] | None:
 class _ProgressLine:
     """A rich progress bar with a run's figures."""
 
-    def __init__(self, name: str, config: TrainingConfig, *, shown: bool) -> None:
+    def __init__(self, name: str, steps: int, *, shown: bool) -> None:
         from rich.console import Console
         from rich.progress import (
             BarColumn,
@@ -264,7 +361,7 @@ class _ProgressLine:
             console=Console(stderr=True),
             disable=not shown,
         )
-        self._task = self._bar.add_task(name, total=config.steps, figures="")
+        self._task = self._bar.add_task(name, total=steps, figures="")
         self._began = False
 
     def __enter__(self) -> _ProgressLine:
@@ -276,15 +373,19 @@ class _ProgressLine:
 
     def update(self, progress: Progress) -> None:
         """Show a step's figures."""
-        information = " ".join(
-            f"{name} {value:.2f}" for name, value in progress.information.items()
-        )
-        figures = (
-            f"{progress.images_per_second:.0f} images/s  "
-            f"D {progress.losses['loss_D']:.2f} G {progress.losses['loss_G']:.2f}  "
-            f"L_I {information} nats"
-        )
+        figures = f"{progress.images_per_second:.0f} images/s  {_figures(progress)}"
         if not self._began:  # the steps before a resume say nothing of the speed
             self._bar.reset(self._task, completed=progress.step)
             self._began = True
         self._bar.update(self._task, completed=progress.step, figures=figures)
+
+
+def _figures(progress: Progress) -> str:
+    losses = progress.losses
+    if "loss_D" not in losses:
+        return (
+            f"error {losses['reconstruction']:.4f} real "
+            f"{losses['redrawn']:.4f} generated"
+        )
+    information = " ".join(f"{n} {v:.2f}" for n, v in progress.information.items())
+    return f"D {losses['loss_D']:.2f} G {losses['loss_G']:.2f}  L_I {information} nats"

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
         TrainingError,
         UsageError,
     )
+    from infogan_export.inversion import Inversion
     from infogan_export.latent import CategoricalCode, LatentSpec, Noise, UniformCode
     from infogan_export.runtime import (
         Categories,
@@ -47,6 +48,7 @@ _HOMES = {
         "TrainingError",
         "UsageError",
     ),
+    "inversion": ("Inversion",),
     "latent": ("CategoricalCode", "LatentSpec", "Noise", "UniformCode"),
     "runtime": ("Categories", "Gaussian", "Model", "Recognition", "load"),
 }
@@ -60,6 +62,7 @@ __all__ = [
     "ExportError",
     "Gaussian",
     "InfoganError",
+    "Inversion",
     "LatentSpec",
     "MissingExtraError",
     "Model",

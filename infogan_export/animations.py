@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -25,17 +25,23 @@ from infogan_export.pictures import (
     names_to_vary,
     plan_sweeps,
     require_count,
+    require_subjects,
+    subject_options,
 )
 from infogan_export.record import make_record
 from infogan_export.render.files import Target, save_animation
-from infogan_export.render.frames import captioned, cycle, ping_pong
+from infogan_export.render.frames import captioned, cycle, ping_pong, sway
 from infogan_export.render.pictures import Picture
 from infogan_export.render.sheet import contact_sheet
 from infogan_export.runtime import BATCH, Model
 from infogan_export.traversal import interpolate
 
+if TYPE_CHECKING:
+    from infogan_export.subjects import Subjects
+
 SEAMLESS, PING_PONG = "seamless", "ping-pong"
 
+_MORPH_FORM = ("fps", "seconds", "scale", "padding")  # of a film
 _WIDTH = 400  # pixels, what frames are enlarged to unless told otherwise
 
 
@@ -124,12 +130,14 @@ class Animation:
         count: how many.
         fps: frames per second.
         record: what the file will say of itself.
+        loop: for ever, rather than once.
     """
 
     frames: Iterable[Picture]
     count: int
     fps: float
     record: Mapping[str, object]
+    loop: bool = True
 
     @property
     def summary(self) -> str:
@@ -139,14 +147,16 @@ class Animation:
     def save(
         self, target: Target, *, on_frame: Callable[[int], object] | None = None
     ) -> None:
-        """Write it, for ever repeating; arguments and errors as `save_animation`.
+        """Write it; arguments and errors as `save_animation`.
 
         Args:
             target: where to.
             on_frame: called with 1 after each frame.
         """
         frames = self.frames if on_frame is None else _counted(self.frames, on_frame)
-        save_animation(frames, target, fps=self.fps, provenance=self.record)
+        save_animation(
+            frames, target, fps=self.fps, loop=self.loop, provenance=self.record
+        )
 
 
 def traversal_animation(
@@ -159,6 +169,7 @@ def traversal_animation(
     start: int = 0,
     labels: bool = False,
     film: Film | None = None,
+    subjects: Subjects | None = None,
 ) -> Animation:
     """Move one code after another while all else is held fixed.
 
@@ -176,6 +187,7 @@ def traversal_animation(
         start: the index of the first of them.
         labels: write the moving code and its value below.
         film: the form of it.
+        subjects: real images that stand in for the samples.
 
     Raises:
         UsageError: an unknown code, an empty range, too few frames, or more than
@@ -183,6 +195,8 @@ def traversal_animation(
     """
     film = (film or Film()).fitted(model)
     codes, spec = codes or {}, model.spec
+    if subjects is not None:
+        require_subjects(subjects, film.samples, seed, start)
     names = names_to_vary(spec, vary, codes)
     sweeps = plan_sweeps(spec, names, ranges, ())
     if film.path < len(names):
@@ -191,7 +205,8 @@ def traversal_animation(
     turns = [len(part) for part in np.array_split(np.arange(film.path), len(names))]
     move = _swing if film.loop == SEAMLESS else _climb
     moves = [move(*turn) for turn in zip(sweeps, turns, strict=True)]
-    latents = spec.assign(spec.sample(film.samples, seed=seed, start=start), codes)
+    drawn = spec.sample(film.samples, seed=seed, start=start)
+    latents = spec.assign(subjects.latents if subjects else drawn, codes)
     latents = np.tile(latents, (film.path, 1))
     for index, (name, values) in enumerate(zip(names, moves, strict=True)):
         waiting, done = sum(turns[:index]), sum(turns[index + 1 :])
@@ -211,9 +226,8 @@ def traversal_animation(
         "labels": labels,
         "start": start or None,
     }
-    return _animation(
-        model, latents, film, seed, codes, options, captions if labels else None
-    )
+    spoken = captions if labels else None
+    return _animation(model, latents, film, seed, codes, options, spoken, subjects)
 
 
 def walk_animation(
@@ -260,6 +274,40 @@ def walk_animation(
     latents = np.stack(walks, axis=1).reshape(-1, spec.dim)
     options = {"walk": True, "stops": stops, "start": start or None}
     return _animation(model, latents, film, seed, codes, options, None)
+
+
+def morph_animation(
+    model: Model, ends: Subjects, *, loop: bool = False, film: Film | None = None
+) -> Animation:
+    """Turn one real image into another, through latent space.
+
+    Args:
+        model: what draws.
+        ends: the two images.
+        loop: there and back, slow at both ends, for ever; otherwise there, once.
+        film: the rate, length and size of it; it has one image a frame.
+
+    Raises:
+        UsageError: not two images, too few frames, or more than would fit into
+            memory.
+    """
+    film = replace(film or Film(), rows=1, columns=1).fitted(model)
+    if len(ends) != 2:
+        raise UsageError(f"a morph goes from one image to another, got {len(ends)}")
+    weights = sway(film.frames) if loop else np.linspace(0, 1, film.frames)
+    latents = interpolate(ends.latents[0], ends.latents[1], model.spec, weights)
+    form = {k: v for k, v in asdict(film).items() if k in _MORPH_FORM}
+    record = make_record(
+        "morph",
+        model,
+        seed=None,
+        options={"loop": loop, **form, **ends.options},
+        latents=latents,
+        arguments=ends.paths,
+        about=ends.record,
+    )
+    frames = _Frames(model, latents[:, None], film, None)
+    return Animation(frames, len(latents), film.fps, record, loop)
 
 
 def _swing(sweep: Sweep, frames: int) -> NDArray[np.float64]:
@@ -320,6 +368,7 @@ def _animation(
     codes: Mapping[str, ArrayLike],
     options: Mapping[str, object],
     captions: Sequence[str] | None,
+    subjects: Subjects | None = None,
 ) -> Animation:
     order = film.order
     latents = path.reshape(film.path, film.samples, -1)[order]
@@ -327,9 +376,15 @@ def _animation(
     record = make_record(
         "gif",
         model,
-        seed=seed,
-        options={**options, "set": dict(codes), **asdict(film)},
+        seed=None if subjects else seed,
+        options={
+            **options,
+            "set": dict(codes),
+            **asdict(film),
+            **subject_options(subjects),
+        },
         latents=latents.reshape(-1, model.spec.dim),
+        about=subjects.record if subjects else {},
     )
     return Animation(
         _Frames(model, latents, film, spoken), len(latents), film.fps, record

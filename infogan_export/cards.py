@@ -132,7 +132,11 @@ def _note(record: Mapping[str, Any]) -> str:
 
 
 def _paths(files: ModelFiles) -> list[Path]:
-    return [p for p in (files.generator, files.recognition, files.golden) if p]
+    return [
+        p
+        for p in (files.generator, files.recognition, files.encoder, files.golden)
+        if p
+    ]
 
 
 def _digest(path: Path) -> str:

@@ -43,6 +43,8 @@ def check_model(files: ModelFiles) -> Check:
         model = load(files.name if files.origin == "embedded" else files.generator)
         if files.recognition is not None:
             model.recognize(model.sample(1))
+        if files.encoder is not None:
+            model.encode(model.sample(1))
         difference = None if files.golden is None else _difference(model, files.golden)
     except InfoganError as error:
         return Check(files.name, digests, problem=str(error))
@@ -50,7 +52,11 @@ def check_model(files: ModelFiles) -> Check:
 
 
 def _networks(files: ModelFiles) -> list[str]:
-    return [p.name for p in (files.generator, files.recognition) if p is not None]
+    return [
+        p.name
+        for p in (files.generator, files.recognition, files.encoder)
+        if p is not None
+    ]
 
 
 def _digest(path: Path, wanted: str | None) -> str:

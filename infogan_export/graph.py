@@ -174,6 +174,11 @@ def _interface(
             {"noise": (spec.noise_dim,), "code": (spec.code_dim,)},
             {"image": metadata.image_shape},
         )
+    if metadata.role == "encoder":
+        return (
+            {"image": metadata.image_shape},
+            {"noise": (spec.noise_dim,), "code": (spec.code_dim,)},
+        )
     statistics = {
         code.name: (code.size if isinstance(code, CategoricalCode) else 2,)
         for code in spec.codes

@@ -31,7 +31,7 @@ _NOISE, _CODE = 0, 1
 # Names that the command line and the Python API use for something else.
 _RESERVED = frozenset(
     {"noise", "seed", "count", "start", "latents", "image", "logit", "code"}
-    | {"batch_size", "dtype", "steps", "rows", "low", "high", "name", "self"}
+    | {"batch_size", "dtype", "steps", "rows", "low", "high", "name", "self", "add"}
 )
 
 _MIXTURE_TOLERANCE = 1e-3
@@ -399,6 +399,35 @@ class LatentSpec:
                     f"got {_brief(np.asarray(value))}"
                 ) from None
         return result
+
+    def shift(self, latents: Latents, amounts: Mapping[str, ArrayLike]) -> Latents:
+        """Latents with the named uniform codes moved and all else as it was.
+
+        Args:
+            latents: float32, (n, dim).
+            amounts: by code name or alias, one amount for all rows or one a row.
+
+        Returns:
+            a copy, float32, (n, dim).
+
+        Raises:
+            CodeError: as `assign`, or a categorical code.
+        """
+        moved = {}
+        for name, amount in amounts.items():
+            code = self[name]
+            if isinstance(code, CategoricalCode):
+                raise CodeError(
+                    f"code {code.name!r} has categories: it can be set, not moved"
+                )
+            by = code.encode(amount)[..., 0]
+            if by.ndim > 1 or by.size not in (1, len(latents)):
+                raise CodeError(
+                    f"code {code.name!r}: one amount or {len(latents)} are needed, "
+                    f"got {_brief(by)}"
+                )
+            moved[name] = latents[:, self.columns(name)][:, 0] + by
+        return self.assign(latents, moved)
 
     def count(self, values: Mapping[str, ArrayLike]) -> int | None:
         """How many latents a set of values is for; None when each is for all.

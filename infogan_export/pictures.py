@@ -12,7 +12,7 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -27,6 +27,9 @@ from infogan_export.render.pictures import Picture
 from infogan_export.render.sheet import contact_sheet
 from infogan_export.runtime import Model, load
 from infogan_export.traversal import sweep_values, traverse, traverse_two
+
+if TYPE_CHECKING:
+    from infogan_export.subjects import Subjects
 
 Range = tuple[float, float]
 
@@ -95,6 +98,7 @@ def grid_sheet(
     scale: int | None = None,
     padding: int = 2,
     labels: bool = False,
+    subjects: Subjects | None = None,
 ) -> Sheet:
     """Sweep one code across the columns, or two codes along the two axes.
 
@@ -112,6 +116,7 @@ def grid_sheet(
         scale: whole factor of enlargement; by default to about 640 pixels.
         padding: pixels around each image.
         labels: write the values along the axes.
+        subjects: real images that stand in for the draws, each a row.
 
     Raises:
         UsageError: an unknown code, an empty range, a picture too large for
@@ -128,6 +133,9 @@ def grid_sheet(
     if len(names) == 2 and rows not in (None, 1):
         raise UsageError("with two codes to vary the rows are the first code's values")
     count = 1 if len(names) == 2 else _ROWS if rows is None else rows
+    if subjects is not None:
+        require_subjects(subjects, 1 if len(names) == 2 else rows, seed, start)
+        count = len(subjects)
     require_count("rows", count)
     for number in steps:  # before any array of that length is made
         require_picture(model, count, number, scale or 1, padding)
@@ -137,7 +145,8 @@ def grid_sheet(
     enlarged = fitting_scale(model, columns, WIDTH) if scale is None else scale
     require_picture(model, down, columns, enlarged, padding)
 
-    base = spec.assign(spec.sample(count, seed=seed, start=start), codes or {})
+    drawn = spec.sample(count, seed=seed, start=start)
+    base = spec.assign(subjects.latents if subjects else drawn, codes or {})
     pairs = [(sweep.name, sweep.values) for sweep in sweeps]
     latents = (
         traverse_two(base, spec, pairs[0], pairs[1])
@@ -163,8 +172,16 @@ def grid_sheet(
         "padding": padding,
         "labels": labels,
         "start": start or None,
+        **subject_options(subjects),
     }
-    record = make_record("grid", model, seed=seed, options=options, latents=latents)
+    record = make_record(
+        "grid",
+        model,
+        seed=None if subjects else seed,
+        options=options,
+        latents=latents,
+        about=subjects.record if subjects else {},
+    )
     return Sheet(image, latents, record)
 
 
@@ -321,6 +338,29 @@ def plan_sweeps(
         )
         for name, end, number in zip(names, ends, numbers, strict=True)
     ]
+
+
+def require_subjects(
+    subjects: Subjects, count: int | None, seed: int, start: int
+) -> None:
+    """Refuse options that are for draws, where real images stand in for those.
+
+    Raises:
+        UsageError: another count of them, a seed or a start.
+    """
+    if count not in (None, len(subjects)):
+        raise UsageError(
+            f"with --from the samples are the images: {len(subjects)}, not {count}"
+        )
+    if seed or start:
+        raise UsageError("with --from nothing is drawn by chance: no --seed or --start")
+
+
+def subject_options(subjects: Subjects | None) -> dict[str, object]:
+    """The options of a record that say from which real images it was made."""
+    if subjects is None:
+        return {}
+    return {"from": list(subjects.paths), **subjects.options}
 
 
 def _title(names: Sequence[str]) -> str:

@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from infogan_export.datasets import _open_image as open_image
 from infogan_export.errors import UsageError
+from infogan_export.preparation import open_picture
 from infogan_export.runtime import Categories, Gaussian, Images, Model, Recognition
 
 
@@ -20,7 +20,7 @@ def read_image_files(
 
     Args:
         paths: files of any kind that Pillow reads.
-        model: whose recognition network is to read them.
+        model: which is to read them.
         resize: bring images of another size to the model's, whatever their
             aspect ratio, rather than refuse them.
 
@@ -31,16 +31,20 @@ def read_image_files(
         DataError: a file that is no image, or a damaged one.
         UsageError: an image of another size.
     """
+    from PIL.Image import Resampling
+
     channels, height, width = model.image_shape
     images = []
     for path in paths:
-        image = open_image(path, (height, width) if resize else None, channels)
-        if image.shape[:2] != (height, width):
+        picture = open_picture(path).convert("L" if channels == 1 else "RGB")
+        if resize and picture.size != (width, height):
+            picture = picture.resize((width, height), Resampling.LANCZOS)
+        if picture.size != (width, height):
             raise UsageError(
-                f"{path} has {image.shape[1]} x {image.shape[0]} pixels, and "
-                f"{model.name!r} reads {width} x {height}; --resize brings it there"
+                f"{path} has {picture.width} x {picture.height} pixels, and "
+                f"{model.name!r} reads {width} x {height}; --prepare brings it there"
             )
-        images.append(image[..., 0] if channels == 1 else image)
+        images.append(np.asarray(picture))
     return np.stack(images)
 
 

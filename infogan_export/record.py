@@ -28,26 +28,32 @@ def make_record(
     command: str,
     model: Model,
     *,
-    seed: int,
+    seed: int | None,
     options: Mapping[str, object],
     latents: Latents | None,
+    arguments: Sequence[str] = (),
+    about: Mapping[str, object] | None = None,
 ) -> dict[str, object]:
     """The record of a file.
 
     Args:
         command: the command that makes it, for instance ``grid``.
         model: what drew it.
-        seed: of the latents.
+        seed: of the latents; None where they are of real images.
         options: the command's other options by name, all that decide the picture.
         latents: float32, (n, dim), one for each image in order; None when there
             are too many to hold.
+        arguments: the command's arguments that are no options.
+        about: what else is to be known, and decides nothing.
     """
     record: dict[str, object] = {
         "command": command,
         "model": model.name,
         "sha256": model.sha256,
-        "seed": seed,
+        **({} if seed is None else {"seed": seed}),
+        **({"arguments": list(arguments)} if arguments else {}),
         "options": {k: v for k, v in options.items() if not _is_absent(v)},
+        **(about or {}),
     }
     packed = None if latents is None else _pack(latents)
     if packed is not None:
@@ -94,10 +100,12 @@ def command_line(record: Mapping[str, Any], *, output: str = "") -> str:
         UsageError: the record is damaged.
     """
     try:
-        words = ["infogan-gen", record["command"], "--model", record["model"]]
+        words = ["infogan-gen", record["command"], *record.get("arguments", ())]
+        words += ["--model", record["model"]]
         for name, value in record["options"].items():
             words += _option("--" + name.replace("_", "-"), value)
-        words += ["--seed", str(record["seed"])]
+        if "seed" in record:
+            words += ["--seed", str(record["seed"])]
         return shlex.join([*words, "-o", output] if output else words)
     except (KeyError, TypeError, AttributeError):
         raise UsageError("the record in the file's metadata is damaged") from None

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, overload
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from infogan_export import arithmetic, catalog, traversal
+from infogan_export import arithmetic, catalog, inversion, traversal
 from infogan_export.errors import CodeError, ModelError, UsageError
 from infogan_export.graph import Graph, RuntimeOptions, open_graph, wrap_session
+from infogan_export.inversion import Inversion, Refinement
 from infogan_export.latent import CategoricalCode, Latents, LatentSpec
-from infogan_export.metadata import ImageShape, ModelMetadata
+from infogan_export.metadata import ImageShape, ModelMetadata, Role
 
 if TYPE_CHECKING:
     import onnxruntime
@@ -67,7 +68,7 @@ class Recognition:
 
 
 class Model:
-    """A generator, with its recognition network where there is one.
+    """A generator, with its recognition network and encoder where there are any.
 
     May be shared between threads: nothing changes after loading.
     """
@@ -83,7 +84,7 @@ class Model:
         self._generator = generator
         self._files = files
         self._options = options or RuntimeOptions()
-        self._recognition: Graph | None = None
+        self._others: dict[Role, Graph] = {}  # opened when first needed
         self._lock = threading.Lock()
         self.name = name or generator.metadata.name
 
@@ -105,6 +106,17 @@ class Model:
     def image_shape(self) -> ImageShape:
         """Channels, height, width."""
         return self.metadata.image_shape
+
+    @property
+    def encoder_metadata(self) -> ModelMetadata | None:
+        """What the encoder's file says of itself; None without one.
+
+        Raises:
+            ModelError: as ``encode``.
+        """
+        if self._files is None or self._files.encoder is None:
+            return None
+        return self._other("encoder").metadata
 
     @property
     def sha256(self) -> str:
@@ -274,12 +286,7 @@ class Model:
             UsageError: no images, another shape, or values outside 0 to 1.
             ModelError: the model has no recognition network.
         """
-        graph = self._recognition_graph()
-        x = self._as_input(images)
-        if not len(x):
-            raise UsageError("no images to recognize")
-        runs = [graph.run({"image": x[i : i + BATCH]}) for i in range(0, len(x), BATCH)]
-        found = {name: np.concatenate([run[name] for run in runs]) for name in runs[0]}
+        found = self._read("recognition", self._as_input(images))
         codes: dict[str, Categories | Gaussian] = {}
         for code in self.spec.codes:
             statistics = found[code.name]
@@ -289,6 +296,124 @@ class Model:
             else:
                 codes[code.name] = Gaussian(statistics[:, 0], statistics[:, 1])
         return Recognition(self.spec, codes, found["logit"])
+
+    def encode(self, images: ArrayLike) -> Latents:
+        """Guess the latents of images, in one pass.
+
+        By the model's encoder; without one by Q, which reads the codes and leaves
+        the noise at 0.
+
+        Args:
+            images: as for ``recognize``.
+
+        Returns:
+            float32, (n, dim), categorical codes as probabilities.
+
+        Raises:
+            UsageError: as ``recognize``.
+            ModelError: the model has neither network, or those of another model.
+        """
+        x = self._as_input(images)
+        if self.encoder_metadata is not None:
+            found = self._read("encoder", x)
+            latents: Latents = np.concatenate([found["noise"], found["code"]], axis=1)
+            return latents
+        found = self._read("recognition", x)
+        latents = np.zeros((len(x), self.spec.dim), np.float32)
+        for code in self.spec.codes:
+            read, columns = found[code.name], self.spec.columns(code.name)
+            categorical = isinstance(code, CategoricalCode)
+            latents[:, columns] = _softmax(read) if categorical else read[:, :1]
+        return latents
+
+    def invert(
+        self,
+        images: ArrayLike,
+        *,
+        iterations: int = Refinement.iterations,
+        tolerance: float = Refinement.tolerance,
+        inside: bool = Refinement.inside,
+        on_progress: Callable[[int], object] | None = None,
+    ) -> Inversion:
+        """Find the latents that draw given images, from the guess of ``encode``.
+
+        Args:
+            images: as for ``recognize``.
+            iterations: steps of refinement at most; 0 keeps the first guess.
+            tolerance: an image whose error falls by a smaller share is done.
+            inside: keep the latents inside their prior (normal noise within 3
+                deviations).
+            on_progress: called with the number of images just finished.
+
+        Raises:
+            UsageError: as ``recognize``, or an option out of range.
+            ModelError: as ``encode``.
+        """
+        refinement = Refinement(iterations, tolerance, inside)
+        x = self._as_input(images)
+        return inversion.invert(
+            lambda latents: self.draw(latents, dtype="float32").reshape(
+                len(latents), -1
+            ),
+            self.spec,
+            x.transpose(0, 2, 3, 1).reshape(len(x), -1),
+            self.encode(images),
+            refinement,
+            on_progress=on_progress,
+        )
+
+    def reconstruct(self, images: ArrayLike) -> Images:
+        """Draw given images again, from the latents that ``invert`` finds.
+
+        Returns:
+            uint8, (n, height, width) or (n, height, width, 3).
+        """
+        return self.draw(self.invert(images).latents)
+
+    def edit(
+        self,
+        images: ArrayLike,
+        *,
+        add: Mapping[str, ArrayLike] | None = None,
+        **codes: ArrayLike,
+    ) -> Images:
+        """Draw given images again with other codes, all else as ``invert`` finds it.
+
+        Args:
+            images: as for ``recognize``; one image is drawn once for each value of
+                the codes.
+            add: amounts by which to move uniform codes: ``add={"slant": 0.5}``.
+            **codes: values to set: ``digit=7``, ``digit=range(10)``.
+
+        Returns:
+            uint8, (n, height, width) or (n, height, width, 3).
+
+        Raises:
+            CodeError: an unknown code, a bad value, or one set and moved at once.
+            UsageError, ModelError: as ``invert``.
+        """
+        spec, moves = self.spec, add or {}
+        spec.count(codes)  # refuses bad values before the work
+        spec.count(moves)
+        latents = self.invert(images).latents
+        return self.draw(edited(spec, latents, codes, moves))
+
+    def morph(self, first: ArrayLike, last: ArrayLike, *, steps: int) -> Images:
+        """Images on the way from one image to another, both as drawn again.
+
+        Args:
+            first: one image, as for ``recognize``.
+            last: another.
+            steps: images on the way, ends included.
+
+        Returns:
+            uint8, (steps, height, width) or (steps, height, width, 3).
+        """
+        ends = [self._as_input(image) for image in (first, last)]
+        if any(len(end) != 1 for end in ends):
+            raise UsageError("a morph goes from one image to another")
+        latents = self.invert(np.concatenate(ends).transpose(0, 2, 3, 1)).latents
+        return self.interpolate(latents[0], latents[1], steps=steps)
 
     def _draw(self, latents: Latents) -> FloatImages:
         noise, code = map(np.ascontiguousarray, self.spec.split(latents))
@@ -329,28 +454,62 @@ class Model:
             x = array.astype(np.float32)
         return np.ascontiguousarray(x.transpose(0, 3, 1, 2))
 
-    def _recognition_graph(self) -> Graph:
+    def _read(self, role: Role, x: FloatImages) -> dict[str, NDArray[Any]]:
+        """What a network reads in images (n, channels, height, width)."""
+        if not len(x):
+            raise UsageError("no images to read")
+        graph = self._other(role)
+        runs = [graph.run({"image": x[i : i + BATCH]}) for i in range(0, len(x), BATCH)]
+        return {name: np.concatenate([run[name] for run in runs]) for name in runs[0]}
+
+    def _other(self, role: Role) -> Graph:
+        """The recognition network or the encoder, opened when first needed."""
         with self._lock:
-            if self._recognition is None:
-                if self._files is None or self._files.recognition is None:
+            if role not in self._others:
+                path = None if self._files is None else getattr(self._files, role)
+                if path is None or self._files is None:
                     raise ModelError(
                         f"model {self.name!r} has no recognition network; put its "
                         f"{catalog.RECOGNITION} beside its {catalog.GENERATOR}"
                     )
-                graph = open_graph(
-                    self._files.recognition,
-                    "recognition",
-                    self._options,
-                    sha256=self._files.digest("recognition"),
-                )
+                digest = self._files.digest(role)
+                graph = open_graph(path, role, self._options, sha256=digest)
                 its = graph.metadata
+                inverts = its.training.get("generator_sha256", self.sha256)
+                if role == "encoder" and inverts != self.sha256:
+                    raise ModelError(
+                        f"{path} belongs to another generator, {inverts[:12]}..., not "
+                        f"{self.sha256[:12]}..."
+                    )
                 if (its.spec, its.image_shape) != (self.spec, self.image_shape):
                     raise ModelError(
-                        f"{self._files.recognition} belongs to another generator: "
-                        f"its codes or images differ"
+                        f"{path} belongs to another generator: its codes or images "
+                        f"differ"
                     )
-                self._recognition = graph
-            return self._recognition
+                self._others[role] = graph
+            return self._others[role]
+
+
+def edited(
+    spec: LatentSpec,
+    latents: Latents,
+    codes: Mapping[str, ArrayLike],
+    moves: Mapping[str, ArrayLike],
+) -> Latents:
+    """Latents with some codes set and others moved; one latent for each value.
+
+    Raises:
+        CodeError: as `LatentSpec.assign` and `shift`, or a code set and moved.
+    """
+    both = {spec[name].name for name in codes} & {spec[name].name for name in moves}
+    if both:
+        raise CodeError(f"code {sorted(both)[0]!r} is set, and moved as well")
+    counts = {spec.count(codes), spec.count(moves)} - {None}
+    if len(counts) > 1:
+        raise CodeError(f"codes to set and to move differ in length: {counts}")
+    if counts and len(latents) == 1:
+        latents = np.repeat(latents, counts.pop() or 1, axis=0)
+    return spec.shift(spec.assign(latents, codes), moves)
 
 
 def load(

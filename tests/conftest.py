@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import importlib.util
 import os
 import shutil
 import subprocess
@@ -24,6 +26,22 @@ AXE_VERSION = "4.14.1"
 def tiny() -> Path:
     """The generator of the tiny model; make_tiny_model.py made it."""
     return Path(__file__).parent / "data" / "tiny" / "generator.onnx"
+
+
+@pytest.fixture(scope="session")
+def encoded(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of the tiny model with an encoder, and of a stranger's beside it."""
+    script = tiny.parents[2] / "make_tiny_model.py"
+    spec = importlib.util.spec_from_file_location("make_tiny_model", script)
+    assert spec is not None and spec.loader is not None
+    maker = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(maker)
+    digest = hashlib.sha256(tiny.read_bytes()).hexdigest()
+    parent = tmp_path_factory.mktemp("encoded")
+    for name, inverts in (("encoded", digest), ("stranger", "0" * 64)):
+        shutil.copytree(tiny.parent, parent / name)
+        onnx.save(maker.encoder(inverts), parent / name / "encoder.onnx")
+    return parent / "encoded"
 
 
 @pytest.fixture(scope="session")

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -114,6 +115,43 @@ def recognition() -> onnx.ModelProto:
     )
 
 
+def encoder(generator_sha256: str) -> onnx.ModelProto:
+    """image -> z and c, by the inverse of W; the category sharpened."""
+    W, b = weights()
+    constants = {
+        "low": np.float32(1 / 512),
+        "high": np.float32(1 - 1 / 512),
+        "one": np.float32(1),
+        "b": b,
+        "flat": np.array([-1, SIDE * SIDE]),
+        "sharpness": np.float32(20),
+        "inverse": np.linalg.pinv(W.astype(np.float64)).round(5).astype(np.float32),
+        "widths": np.array([SPEC.noise_dim, 3, 2]),
+    }
+    nodes = [
+        helper.make_node("Reshape", ["image", "flat"], ["x"]),
+        helper.make_node("Clip", ["x", "low", "high"], ["clipped"]),
+        helper.make_node("Sub", ["one", "clipped"], ["rest"]),
+        helper.make_node("Div", ["clipped", "rest"], ["odds"]),
+        helper.make_node("Log", ["odds"], ["logits"]),
+        helper.make_node("Sub", ["logits", "b"], ["centred"]),
+        helper.make_node("MatMul", ["centred", "inverse"], ["latent"]),
+        helper.make_node("Split", ["latent", "widths"], ["noise", "k", "u"], axis=1),
+        helper.make_node("Mul", ["k", "sharpness"], ["sharp"]),
+        helper.make_node("Softmax", ["sharp"], ["category"], axis=1),
+        helper.make_node("Concat", ["category", "u"], ["code"], axis=1),
+    ]
+    return _model(
+        "encoder",
+        nodes,
+        inputs={"image": [1, SIDE, SIDE]},
+        outputs={"noise": [SPEC.noise_dim], "code": [SPEC.code_dim]},
+        constants=constants,
+        training={"generator_sha256": generator_sha256},
+        metrics={"reconstruction_mse": 1e-4},
+    )
+
+
 def _model(
     role: Role,
     nodes: list[onnx.NodeProto],
@@ -121,6 +159,7 @@ def _model(
     inputs: dict[str, list[int]],
     outputs: dict[str, list[int]],
     constants: dict[str, NDArray[np.generic]],
+    **about: dict[str, Any],
 ) -> onnx.ModelProto:
     def tensors(shapes: dict[str, list[int]]) -> list[onnx.ValueInfoProto]:
         return [
@@ -135,15 +174,18 @@ def _model(
     model = helper.make_model(
         graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8
     )
+    usual = {
+        "training": {"seed": 0, "steps": 0, "images_seen": 0},
+        "data": {"name": "none", "images": 0, "licence": "CC0-1.0"},
+        "metrics": {"category_accuracy": 1.0},
+    }
     metadata = ModelMetadata(
         name="tiny",
         role=role,
         image_shape=(1, SIDE, SIDE),
         spec=SPEC,
-        training={"seed": 0, "steps": 0, "images_seen": 0},
-        data={"name": "none", "images": 0, "licence": "CC0-1.0"},
-        metrics={"category_accuracy": 1.0},
         description="Three strokes of 8x8 pixels, drawn by hand for the tests.",
+        **(usual | about),
     )
     helper.set_model_props(model, {KEY: metadata.to_json()})
     onnx.checker.check_model(model, full_check=True)

@@ -106,12 +106,15 @@ def test_help_imports_nothing_heavy(tmp_path: Path) -> None:
         "info tiny",
         "check tiny",
         "recognize -m tiny --resize picture.png",
+        "edit -m tiny picture.png --every cat",
+        "reconstruct -m tiny picture.png",
+        "morph -m tiny picture.png picture.png",
     ],
 )
 def test_commands_need_neither_torch_nor_onnx(
     line: str, tmp_path: Path, tiny: Path
 ) -> None:
-    save_image(np.zeros((9, 9), np.uint8), tmp_path / "picture.png")
+    save_image(np.zeros((8, 8), np.uint8), tmp_path / "picture.png")
     code = f"from infogan_export.cli import main; main({shlex.split(line)})"
     done = python(NO_TRAINING + code, cwd=tmp_path, models=tiny.parents[1])
     assert (done.code, done.err) == (0, "")
@@ -130,6 +133,15 @@ MADE = {
     "gif -m tiny --vary cat --vary slant --labels --seconds 1": "a.gif",
     "gif -m tiny --vary slant --loop ping-pong --seconds 1 --rows 1": "a.apng",
     "gif -m tiny --walk --stops 3 --seconds 1 --set shape=bar": "a.webp",
+    "edit own.png -m tiny --set shape=dash --set slant=+0.5": "a.png",
+    "edit own.png -m tiny --every slant --set thickness-=0.5 --labels": "a.webp",
+    "edit 'my own.png' -m tiny --every cat --no-prepare --iterations 3": "a.jpg",
+    "reconstruct own.png 'my own.png' -m tiny --no-inside --labels": "a.png",
+    "morph own.png 'my own.png' -m tiny --seconds 1 --loop": "a.gif",
+    "morph own.png 'my own.png' -m tiny --seconds 1 --tolerance 0": "a.webp",
+    "grid --from own.png --from 'my own.png' -m tiny --vary slant": "a.png",
+    "grid --from own.png -m tiny --vary cat --vary slant": "a.png",
+    "gif --from own.png --from own.png -m tiny --vary cat --seconds 1": "a.gif",
     "sample -m tiny -n 10 --start 5 --set shape=1": "a.png",
     "arithmetic -m tiny --plus 1,5,7 --minus 0..2 --plus 4,4 --set slant=2": "a.png",
     "arithmetic -m tiny --plus 3 --noise 0 --seed 2 --scale 1": "a.webp",
@@ -142,6 +154,8 @@ MADE = {
 @pytest.mark.parametrize("line", MADE)
 def test_the_command_in_a_file_makes_the_same_bytes_again(run: Run, line: str) -> None:
     output = Path(MADE[line])
+    for index, name in enumerate(("own.png", "my own.png")):
+        save_image(infogan_export.load("tiny").sample(1, seed=index)[0], name)
     made = run(f"{line} -o {output}")
     assert (made.code, made.err) == (0, "")
     first = output.read_bytes()
@@ -291,6 +305,29 @@ def test_recognize_reads_back_what_was_drawn(run: Run) -> None:
     assert table.count("dash") == 3
 
 
+def test_reconstruct_tells_codes_and_errors(run: Run) -> None:
+    image = infogan_export.load("tiny").sample(1, shape="dash", slant=0.5)[0]
+    save_image(image, "own.png")
+    (row,) = json.loads(run("reconstruct -m tiny own.png --json").out)
+    assert row["codes"]["shape"] == "dash"
+    assert abs(row["codes"]["slant"] - 0.5) < 0.1
+    assert row["mse"] <= row["first_mse"]
+    assert "dash" in run("reconstruct -m tiny own.png").out
+    card = json.loads(run("info --json reconstruct.png").out)
+    assert card["codes"] == [row["codes"]]
+    assert card["inputs"][0]["path"] == "own.png"
+
+
+def test_an_edit_shows_the_image_as_the_model_sees_it(run: Run) -> None:
+    save_image(np.full((40, 90), 90, np.uint8), "wide.png")
+    made = run("edit -m tiny wide.png --every cat --scale 1 --padding 0 -o a.png")
+    assert made.code == 0
+    assert "the middle 40x40" in made.err
+    strip = np.asarray(Image.open("a.png"))
+    assert strip.shape == (8, 5 * 8)
+    assert (strip[:, :8] == 90).all()
+
+
 # --- bad input ---------------------------------------------------------------
 
 WRONG = {
@@ -371,7 +408,33 @@ WRONG = {
     "check tine": (2, "did you mean"),
     "recognize -m tiny old.txt": (1, "no image"),
     "recognize -m tiny nothing.png": (1, "nothing.png"),
-    "recognize -m tiny large.png": (2, "--resize"),
+    "recognize -m tiny --no-prepare large.png": (2, "--prepare"),
+    "recognize -m tiny --prepare --resize large.png": (2, "--resize"),
+    "recognize small.png": (2, "1 x 1"),
+    "recognize large.png": (2, "no digit"),
+    "edit -m tiny own.png": (2, "--every"),
+    "edit -m tiny own.png --set shape=+1": (2, "set, not moved"),
+    "edit -m tiny own.png --set slant=+nan": (2, "finite"),
+    "edit -m tiny own.png --set slant-=left": (2, "by a number"),
+    "edit -m tiny own.png --set slant=+1 --set slant-=1": (2, "twice"),
+    "edit -m tiny own.png --set slant=1 --set slant+=1": (2, "moved as well"),
+    "edit -m tiny own.png --set slant=1 --every slant": (2, "set too"),
+    "edit -m tiny own.png --every slint": (2, "did you mean"),
+    "edit -m tiny own.png --every cat --iterations -1": (2, "iterations"),
+    "edit -m tiny own.png --every cat --tolerance nan": (2, "tolerance"),
+    "edit -m tiny own.png --every cat --scale 0": (2, "scale"),
+    "edit -m tiny own.png --every cat -o old.txt": (2, ".png"),
+    "edit -m tiny large.png --every cat --no-prepare": (2, "--prepare"),
+    "edit -m tiny nothing.png --every cat": (1, "nothing.png"),
+    "edit -m tiny old.txt --every cat": (1, "no image"),
+    "reconstruct": (2, "IMAGE"),
+    "reconstruct -m tiny own.png --json -o -": (2, "stdout"),
+    "morph -m tiny own.png": (2, "B"),
+    "morph -m tiny own.png own.png --seconds nan": (2, "finite"),
+    "grid -m tiny --from own.png --rows 2": (2, "--from"),
+    "grid -m tiny --from own.png --seed 1": (2, "--seed"),
+    "gif -m tiny --from own.png --rows 3": (2, "--from"),
+    "gif -m tiny --from own.png --walk": (2, "--walk"),
     "recognize": (2, "IMAGE"),
     "grid --colour": (2, "--colour"),
     "grd": (2, "grd"),
@@ -387,6 +450,8 @@ def test_an_error_is_one_line_and_leaves_everything_as_it_was(
     (tmp_path / "old.gif").write_text("old")
     (tmp_path / "folder.png").mkdir()
     save_image(np.zeros((9, 11), np.uint8), tmp_path / "large.png")
+    save_image(np.zeros((1, 1), np.uint8), tmp_path / "small.png")
+    save_image(np.full((8, 8), 40, np.uint8), tmp_path / "own.png")
     before = {p: p.stat() for p in tmp_path.rglob("*")}
     failed = run(line)
     assert failed.code == code

@@ -251,8 +251,10 @@ def test_the_mnist_recipe_is_what_it_always_was(fabric: Fabric) -> None:
 
 def test_a_configuration_of_an_older_version_is_read_with_what_is_new_off() -> None:
     old = TOY.to_dict()
-    new = ("ema_warm_up", "adversarial", "augmentation", "flip", "recognition_noise")
-    for name in new:
+    for name in (
+        *("ema_warm_up", "adversarial", "augmentation", "flip", "recognition_noise"),
+        "balance",
+    ):
         del old[name]
     for name in ("generator", "upsampling", "normalisation", "inner", "blur"):
         del old["architecture"][name]

@@ -5,20 +5,18 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
-import onnx
-import onnxruntime
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from infogan_export.atomic import atomic_writer, make_folder
-from infogan_export.catalog import GENERATOR, RECOGNITION
+from infogan_export.atomic import make_folder
 from infogan_export.datasets import ImageSet
-from infogan_export.errors import DataError, ExportError, UsageError
+from infogan_export.errors import DataError, UsageError
 from infogan_export.evaluation.association import match_categories
 from infogan_export.evaluation.judge import Judge
 from infogan_export.evaluation.naming import (
@@ -27,29 +25,22 @@ from infogan_export.evaluation.naming import (
     order_categories,
 )
 from infogan_export.evaluation.properties import Family, FamilyName, family
+from infogan_export.export.compared import ComparedFile, Storage, in_smallest_form
 from infogan_export.export.figures import measure
 from infogan_export.export.inference import (
     GeneratorGraph,
     RecognitionGraph,
     averaged_networks,
 )
-from infogan_export.export.onnx_file import serialize, to_onnx, with_int16_weights
+from infogan_export.export.onnx_file import to_onnx
 from infogan_export.export.relabel import Meaning, relabel
 from infogan_export.latent import CategoricalCode, Code, LatentSpec
-from infogan_export.metadata import KEY, ModelMetadata, Role
+from infogan_export.metadata import ModelMetadata, Role
 from infogan_export.runtime import Categories, Model, load
 from infogan_export.training.checkpoint import Checkpoint
 from infogan_export.training.networks import Discriminator, Generator
 
-Storage = Literal["float32", "int16"]
-
-FLOAT32_LIMIT = 1e-4
-INT16_LIMIT = 0.5 / 255  # half a grey level
-# 16-bit weights take the coarsest of these steps that stays inside the limit by a
-# margin, since only some latents are compared.  Finer ones would clip rows' ends.
-_BITS = (6, 7, 8, 9, 10, 11)
-_MARGIN = 0.75
-_COMPARED = 64
+COMPARED = 64
 _SWEEP_STEPS, _REAL = 11, 5000  # of shifts: images in a sweep, and real images
 _NAMED_FROM = 0.5  # accuracy below which categories stand for no classes
 
@@ -147,20 +138,9 @@ def export_checkpoint(
     return Exported(files[0].about, evidence)
 
 
-@dataclass(frozen=True)
-class _File:
-    model: onnx.ModelProto
-    about: ModelMetadata
-
-    def content(self) -> bytes:
-        return serialize(self.model, {KEY: self.about.to_json()})
-
-
-def _write(folder: Path, *files: _File) -> None:
-    names = {"generator": GENERATOR, "recognition": RECOGNITION}
+def _write(folder: Path, *files: ComparedFile) -> None:
     for file in files:
-        with atomic_writer(folder / names[file.about.role]) as out:
-            out.write(file.content())
+        file.write(folder)
 
 
 def _metadata(checkpoint: Checkpoint, options: ExportOptions) -> ModelMetadata:
@@ -266,10 +246,10 @@ def _match(
 
 def _build(
     G: Generator, D: Discriminator, about: ModelMetadata, storage: Storage
-) -> list[_File]:
+) -> list[ComparedFile]:
     """Both graphs, compared with torch on batches of 1 and many."""
     spec = about.spec
-    latents = torch.from_numpy(_to_compare(spec))
+    latents = torch.from_numpy(to_compare(spec))
     z, c = latents[:, : spec.noise_dim], latents[:, spec.noise_dim :]
     with torch.no_grad():
         image = G(latents)
@@ -291,71 +271,18 @@ def _build(
         )
         arrays = {name: tensor.numpy() for name, tensor in inputs.items()}
         described = replace(about, role=role)
-        files.append(_store(graph, described, storage, arrays, wanted[role]))
+        files.append(
+            in_smallest_form(
+                graph, described, storage, arrays, wanted[role], partial(_as_read, spec)
+            )
+        )
     return files
 
 
-def _store(
-    graph: onnx.ModelProto,
-    about: ModelMetadata,
-    storage: Storage,
-    inputs: dict[str, NDArray[Any]],
-    wanted: dict[str, NDArray[Any]],
-) -> _File:
-    """The graph in the smallest form that agrees with torch."""
-    plain = _difference(graph, inputs, wanted, about.spec, as_read=False)
-    if not plain <= FLOAT32_LIMIT:
-        raise ExportError(
-            f"{about.name}: the {about.role} differs from torch by {plain:.2g}, "
-            f"more than {FLOAT32_LIMIT:g}"
-        )
-    if storage == "float32":
-        facts = {"storage": "float32", "difference": plain}
-        return _File(graph, replace(about, export={**about.export, **facts}))
-    for bits in _BITS:
-        small = with_int16_weights(graph, bits=bits)
-        found = _difference(small, inputs, wanted, about.spec, as_read=True)
-        if found <= INT16_LIMIT * _MARGIN:
-            facts = {
-                "storage": "int16",
-                "bits": bits,
-                "difference": found,
-                "float32_difference": plain,
-            }
-            return _File(small, replace(about, export={**about.export, **facts}))
-    raise ExportError(
-        f"{about.name}: with 16-bit weights the {about.role} differs from torch by "
-        f"{found:.2g}, near or above half a grey level; use float32 storage"
-    )
-
-
-def _difference(
-    graph: onnx.ModelProto,
-    inputs: dict[str, NDArray[Any]],
-    wanted: dict[str, NDArray[Any]],
-    spec: LatentSpec,
-    *,
-    as_read: bool,
-) -> float:
-    """The greatest difference from torch, alone and in a batch.
-
-    ``as_read`` compares probabilities in place of logits, which have no scale.
-    """
-    session = onnxruntime.InferenceSession(
-        serialize(graph, {}), providers=["CPUExecutionProvider"]
-    )
-    worst = 0.0
-    for count in (1, len(next(iter(inputs.values())))):
-        outputs = session.run(list(wanted), {k: v[:count] for k, v in inputs.items()})
-        for (name, expected), got in zip(wanted.items(), outputs, strict=True):
-            a, b = got, expected[:count]
-            if as_read and name != "image":
-                a, b = _as_read(name, a, spec), _as_read(name, b, spec)
-            worst = max(worst, float(np.abs(a - b).max()))
-    return worst
-
-
-def _as_read(name: str, output: NDArray[Any], spec: LatentSpec) -> NDArray[Any]:
+def _as_read(spec: LatentSpec, name: str, output: NDArray[Any]) -> NDArray[Any]:
+    """An output as a user reads it: probabilities in place of logits."""
+    if name == "image":
+        return output
     tensor = torch.from_numpy(np.ascontiguousarray(output))
     if name == "logit":
         return torch.sigmoid(tensor).numpy()
@@ -378,10 +305,10 @@ def _expected(
     return expected | {"logit": logit.numpy()}
 
 
-def _to_compare(spec: LatentSpec) -> NDArray[np.float32]:
+def to_compare(spec: LatentSpec) -> NDArray[np.float32]:
     """Latents from the prior, half of them at the ends of the sweeps."""
-    latents = spec.sample(_COMPARED, seed=2)
-    half = _COMPARED // 2
+    latents = spec.sample(COMPARED, seed=2)
+    half = COMPARED // 2
     for code in spec.uniform:
         ends = np.resize(code.sweep_range, half)
         latents[half:] = spec.assign(latents[half:], {code.name: ends})

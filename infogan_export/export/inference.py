@@ -29,10 +29,15 @@ def averaged_networks(checkpoint: Checkpoint) -> tuple[Generator, Discriminator]
     G.load_state_dict(checkpoint.generator_ema)
     D.load_state_dict(checkpoint.discriminator_ema)
     settle(D)
+    return G.eval(), without_spectral_norm(D).eval()
+
+
+def without_spectral_norm(D: Discriminator) -> Discriminator:
+    """The same network, its spectral norms divided out of its weights for good."""
     for layer in D.modules():
         if is_parametrized(layer, "weight"):
             remove_parametrizations(layer, "weight")
-    return G.eval(), D.eval()
+    return D
 
 
 class GeneratorGraph(nn.Module):
@@ -68,9 +73,7 @@ class RecognitionGraph(nn.Module):
 
     def forward(self, image: Tensor) -> tuple[Tensor, ...]:
         """Read: one output for each code of the specification, then the logit."""
-        hidden = self.trunk(image)
-        seen = self.trunk(low_passed(image, self.blur)) if self.blur > 1 else hidden
-        statistics = self.recognition(seen)
+        hidden, statistics = self.read(image)
         outputs: list[Tensor] = []
         deviations = iter(self.deviation)
         for code in self.spec.codes:
@@ -81,6 +84,19 @@ class RecognitionGraph(nn.Module):
                 )
             outputs.append(read)
         return (*outputs, self.real(hidden).squeeze(1))
+
+    def features(self, images: Tensor) -> Tensor:
+        """What D judges images by: (n, F)."""
+        hidden: Tensor = self.trunk(images)
+        return hidden
+
+    def read(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """The same, and Q's logits and means (n, C), by the codes' columns."""
+        hidden = self.features(images)
+        blurred = self.blur > 1
+        seen = self.features(low_passed(images, self.blur)) if blurred else hidden
+        statistics: Tensor = self.recognition(seen)
+        return hidden, statistics
 
     def output_names(self) -> list[str]:
         """The names of the outputs, in order."""

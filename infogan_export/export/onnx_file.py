@@ -11,12 +11,13 @@ from typing import Any
 import numpy as np
 import onnx
 import torch
+from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 from torch import Tensor, nn
 
 # onnxruntime 1.17 reads both, and so does every later one.
 OPSET, IR_VERSION = 18, 8
-_LARGE = 2**18  # values from which a tensor is worth storing in 16 bits
+LARGE = 2**18  # values from which a tensor is worth storing in 16 bits
 
 
 def to_onnx(
@@ -53,7 +54,9 @@ def to_onnx(
     return model
 
 
-def with_int16_weights(model: onnx.ModelProto, *, bits: int) -> onnx.ModelProto:
+def with_int16_weights(
+    model: onnx.ModelProto, *, bits: int, smallest: int = LARGE
+) -> onnx.ModelProto:
     """A copy that stores large weights in 16 bits and rebuilds them in the graph.
 
     A weight is a whole number times its row's step, rms(row) / 2^bits.  The high
@@ -64,6 +67,7 @@ def with_int16_weights(model: onnx.ModelProto, *, bits: int) -> onnx.ModelProto:
     Args:
         model: with float32 weights.
         bits: how fine the steps are.
+        smallest: values from which a tensor is stored so.
     """
     small = onnx.ModelProto()
     small.CopyFrom(model)
@@ -71,7 +75,7 @@ def with_int16_weights(model: onnx.ModelProto, *, bits: int) -> onnx.ModelProto:
     kept, built = [], []
     for tensor in graph.initializer:
         values = numpy_helper.to_array(tensor)
-        if tensor.data_type != TensorProto.FLOAT or values.size < _LARGE:
+        if tensor.data_type != TensorProto.FLOAT or values.size < smallest:
             kept.append(tensor)
             continue
         name, rows = tensor.name, values.reshape(len(values), -1)
@@ -104,6 +108,19 @@ def with_int16_weights(model: onnx.ModelProto, *, bits: int) -> onnx.ModelProto:
     graph.node.extend(nodes)
     graph.initializer.extend(kept)
     return small
+
+
+def read_weights(model: onnx.ModelProto) -> dict[str, NDArray[np.float32]]:
+    """The float32 constants of a graph by name, those kept in 16 bits rebuilt."""
+    stored = {t.name: numpy_helper.to_array(t) for t in model.graph.initializer}
+    weights = {n: v.copy() for n, v in stored.items() if v.dtype == np.float32}
+    for part in stored:
+        name, dot, last = part.rpartition(".")
+        if dot and last == "high":
+            high, low, step = (stored[f"{name}.{k}"] for k in ("high", "low", "step"))
+            whole = high.astype(np.float32) * 256 + low.astype(np.float32)
+            weights[name] = whole * step
+    return weights
 
 
 def serialize(model: onnx.ModelProto, metadata: Mapping[str, str]) -> bytes:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import lru_cache
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -12,10 +13,25 @@ from torch import Tensor
 
 from infogan_export.datasets import ImageSet
 from infogan_export.errors import TrainingError
-from infogan_export.training.config import TrainingConfig
 
 # Beside the seed, what a draw is for; 2 and 4 are the step's own.
 _ORDER, _FLIP = 1, 3
+
+
+class Recipe(Protocol):
+    """What of a configuration decides the real images of a step."""
+
+    @property
+    def seed(self) -> int:
+        """Of the order and the flips."""
+
+    @property
+    def batch_size(self) -> int:
+        """Images of a step over all processes."""
+
+    @property
+    def flip(self) -> bool:
+        """Whether each is shown as it is or mirrored, by its draw."""
 
 
 class Batches:
@@ -25,9 +41,7 @@ class Batches:
     All images stay on the device, as bytes.
     """
 
-    def __init__(
-        self, images: ImageSet, config: TrainingConfig, fabric: Fabric
-    ) -> None:
+    def __init__(self, images: ImageSet, config: Recipe, fabric: Fabric) -> None:
         """Bring the images to the device.
 
         Raises:

@@ -14,7 +14,9 @@ import torch
 
 from infogan_export.atomic import atomic_writer
 from infogan_export.errors import InfoganError, TrainingError
+from infogan_export.latent import LatentSpec
 from infogan_export.training.config import TrainingConfig
+from infogan_export.training.encoder import EncoderConfig
 from infogan_export.training.networks import ImageShape
 
 FORMAT = 1
@@ -75,7 +77,42 @@ class Checkpoint:
     commit: str = ""
 
 
-def save_checkpoint(checkpoint: Checkpoint, path: Path) -> None:
+@dataclass
+class EncoderCheckpoint:
+    """An encoder's run at one step; its step, too, is its whole random state.
+
+    Attributes:
+        config: what decides the result.
+        spec: the latents of the model that it inverts.
+        shape: channels, height, width of the images.
+        model: that model's name.
+        generator_sha256: digest of that model's generator file.
+        data: what it was trained on.
+        step: steps done.
+        encoder: state of E.
+        optimizer: state of Adam.
+        metrics: the last figures of the log, by its column names.
+        seconds: time spent on the run.
+        version: of this package.
+        commit: of its source tree, '' where unknown.
+    """
+
+    config: EncoderConfig
+    spec: LatentSpec
+    shape: ImageShape
+    model: str
+    generator_sha256: str
+    data: DataFacts
+    step: int
+    encoder: dict[str, Any]
+    optimizer: dict[str, Any]
+    metrics: dict[str, float] = field(default_factory=dict)
+    seconds: float = 0.0
+    version: str = ""
+    commit: str = ""
+
+
+def save_checkpoint(checkpoint: Checkpoint | EncoderCheckpoint, path: Path) -> None:
     """Write atomically: a killed process leaves the previous checkpoint whole.
 
     Raises:
@@ -87,6 +124,8 @@ def save_checkpoint(checkpoint: Checkpoint, path: Path) -> None:
         "config": checkpoint.config.to_dict(),
         "data": asdict(checkpoint.data),
     }
+    if isinstance(checkpoint, EncoderCheckpoint):
+        content |= {"kind": "encoder", "spec": checkpoint.spec.to_dict()}
     with atomic_writer(path) as file:
         try:
             torch.save(content, file)
@@ -96,11 +135,27 @@ def save_checkpoint(checkpoint: Checkpoint, path: Path) -> None:
 
 
 def load_checkpoint(path: Path, *, device: str = "cpu") -> Checkpoint:
-    """Read a checkpoint, tensors and plain values only (no code is run).
+    """Read a GAN's checkpoint, tensors and plain values only (no code is run).
 
     Raises:
-        TrainingError: missing, damaged, or of another format.
+        TrainingError: missing, damaged, of another format, or an encoder's.
     """
+    found = load_any(path, device=device)
+    if isinstance(found, EncoderCheckpoint):
+        raise TrainingError(f"{path} is the checkpoint of an encoder, not of a GAN")
+    return found
+
+
+def load_encoder_checkpoint(path: Path, *, device: str = "cpu") -> EncoderCheckpoint:
+    """Read an encoder's checkpoint; otherwise as ``load_checkpoint``."""
+    found = load_any(path, device=device)
+    if isinstance(found, Checkpoint):
+        raise TrainingError(f"{path} is the checkpoint of a GAN, not of an encoder")
+    return found
+
+
+def load_any(path: Path, *, device: str = "cpu") -> Checkpoint | EncoderCheckpoint:
+    """Read a checkpoint of either kind; otherwise as ``load_checkpoint``."""
     content = _read(path, device)
     if not isinstance(content, dict) or "format" not in content:
         raise TrainingError(f"{path} is not a checkpoint of this package")
@@ -109,10 +164,15 @@ def load_checkpoint(path: Path, *, device: str = "cpu") -> Checkpoint:
             f"{path} is a checkpoint of another format than {FORMAT}, which this "
             f"version of the package reads"
         )
+    kind = content.pop("kind", "gan")
     try:
-        content["config"] = TrainingConfig.from_dict(content["config"])
         content["data"] = DataFacts(**content["data"])
         content["shape"] = tuple(content["shape"])
+        if kind == "encoder":
+            content["config"] = EncoderConfig.from_dict(content["config"])
+            content["spec"] = LatentSpec.from_dict(content["spec"])
+            return EncoderCheckpoint(**content)
+        content["config"] = TrainingConfig.from_dict(content["config"])
         return Checkpoint(**content)
     except (KeyError, TypeError, ValueError, InfoganError) as error:
         raise TrainingError(f"{path} is not a whole checkpoint: {error}") from None

@@ -17,7 +17,7 @@ Adversarial = Literal["non-saturating", "hinge"]
 _NOT_NEGATIVE, _PART = (0.0, math.inf), (0.0, 1.0)
 
 
-def _check(owner: object, ranges: Mapping[str, tuple[float, float]]) -> None:
+def check_ranges(owner: object, ranges: Mapping[str, tuple[float, float]]) -> None:
     """Refuse a field outside its range, ends included; NaN and infinity always."""
     for name, (low, high) in ranges.items():
         value = getattr(owner, name)
@@ -62,7 +62,7 @@ class Consistency:
     steering: float = 0.0
 
     def __post_init__(self) -> None:
-        _check(
+        check_ranges(
             self,
             {
                 "weight": _NOT_NEGATIVE,
@@ -105,7 +105,9 @@ class Augmentation:
     brightness: float = 0.0
 
     def __post_init__(self) -> None:
-        _check(self, dict.fromkeys(("translation", "cutout", "brightness"), _PART))
+        check_ranges(
+            self, dict.fromkeys(("translation", "cutout", "brightness"), _PART)
+        )
 
     @property
     def active(self) -> bool:
@@ -145,6 +147,8 @@ class TrainingConfig:
         flip: whether each real image is shown as it is or mirrored, by its draw.
         recognition_noise: deviation of normal noise on the images that Q learns
             from, of 0 to 1.
+        balance: whether the codes start with as much weight as the noise in G's
+            first layer.
         collapse_after: the first step at which a code that is dead stops the run.
 
     Raises:
@@ -173,9 +177,10 @@ class TrainingConfig:
     augmentation: Augmentation = field(default_factory=Augmentation)
     flip: bool = False
     recognition_noise: float = 0.0
+    balance: bool = False
 
     def __post_init__(self) -> None:
-        _check(
+        check_ranges(
             self,
             {
                 "seed": (0, MAX_SEED),
@@ -222,9 +227,7 @@ class TrainingConfig:
 
     def rate_at(self, step: int) -> float:
         """The factor on both learning rates at a step."""
-        first = self.decay_start * self.steps
-        fallen = max(step - first, 0.0) / max(self.steps - first, 1.0)
-        return 1.0 - (1.0 - self.decay_to) * min(fallen, 1.0)
+        return decayed(step, self.steps, self.decay_start, self.decay_to)
 
     def to_dict(self) -> dict[str, Any]:
         """The configuration as plain JSON values."""
@@ -240,12 +243,9 @@ class TrainingConfig:
         """
         try:
             known = dict(data)
-            architecture = dict(known.pop("architecture"))
-            for name in ("widths", "generator"):
-                architecture[name] = tuple(architecture.get(name, ()))
             return cls(
                 spec=LatentSpec.from_dict(known.pop("spec")),
-                architecture=Architecture(**architecture),
+                architecture=Architecture.from_dict(known.pop("architecture")),
                 consistency=Consistency(**known.pop("consistency")),
                 augmentation=Augmentation(**known.pop("augmentation", {})),
                 **known,
@@ -260,6 +260,13 @@ class TrainingConfig:
             for f in fields(self)
             if getattr(self, f.name) != getattr(other, f.name)
         ]
+
+
+def decayed(step: int, steps: int, start: float, to: float) -> float:
+    """The factor on a rate: 1, then from a part of the steps on linearly to ``to``."""
+    first = start * steps
+    fallen = max(step - first, 0.0) / max(steps - first, 1.0)
+    return 1.0 - (1.0 - to) * min(fallen, 1.0)
 
 
 def _latents(noise: Noise, *, categorical: int, size: int, uniform: int) -> LatentSpec:
@@ -332,6 +339,7 @@ _FACES = TrainingConfig(
     augmentation=Augmentation(translation=0.125, cutout=0.5),
     flip=True,
     recognition_noise=0.1,
+    balance=True,
 )
 
 PRESETS: dict[str, TrainingConfig] = {

@@ -5,30 +5,39 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 
+from torch import nn
+
 from infogan_export.errors import TrainingError
 from infogan_export.latent import CategoricalCode
 from infogan_export.training.config import TrainingConfig
-from infogan_export.training.state import TrainingState, bare
+from infogan_export.training.state import bare
 
 _COLLAPSED = 0.05  # of log(size): a category that is told apart by luck alone
 
 
-def stop_if_diverged(metrics: Mapping[str, float], state: TrainingState) -> None:
+def stop_if_diverged(
+    metrics: Mapping[str, float], networks: Mapping[str, nn.Module], *, step: int
+) -> None:
     """Stop a run whose figures or weights are no longer numbers.
 
     The figures precede a step's last update.  So the weights are looked at as
     well, and a state that is lost is never saved.
 
+    Args:
+        metrics: the figures of the log.
+        networks: those that are trained, by name.
+        step: steps done.
+
     Raises:
         TrainingError: with what to try.
     """
     lost = {name: value for name, value in metrics.items() if not math.isfinite(value)}
-    for name, network in (("G", state.G), ("D", state.D)):
+    for name, network in networks.items():
         if not all(weight.isfinite().all() for weight in bare(network).parameters()):
             lost[f"a weight of {name}"] = math.nan
     for name, value in lost.items():
         raise TrainingError(
-            f"{name} is {value} at step {state.step}: training has diverged. Try "
+            f"{name} is {value} at step {step}: training has diverged. Try "
             f"lower learning rates, or precision 32-true; what was saved is intact"
         )
 

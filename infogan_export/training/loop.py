@@ -1,7 +1,7 @@
 """Train an InfoGAN, or the regular GAN of the same structure.
 
-``train`` repeats ``step.training_step``, with data, schedules, logging and
-checkpoints around.
+``train`` repeats ``step.training_step``; ``repeat`` is what any training has
+around its step: logging, pictures, checkpoints and Ctrl-C.
 """
 
 from __future__ import annotations
@@ -11,9 +11,12 @@ from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Protocol, TypeVar
 
+import numpy as np
 import torch
 from lightning_fabric import Fabric
+from numpy.typing import NDArray
 from torch import Tensor
 
 from infogan_export.atomic import make_folder
@@ -24,17 +27,33 @@ from infogan_export.training.calibration import calibrate
 from infogan_export.training.checkpoint import (
     Checkpoint,
     DataFacts,
+    EncoderCheckpoint,
     load_checkpoint,
     save_checkpoint,
 )
 from infogan_export.training.config import TrainingConfig
 from infogan_export.training.health import stop_if_collapsed, stop_if_diverged
 from infogan_export.training.interrupt import deferred_interrupt
-from infogan_export.training.runlog import RunLog
-from infogan_export.training.state import build_state, capture, restore, set_rates
+from infogan_export.training.networks import ImageShape
+from infogan_export.training.runlog import (
+    PLOT_NAME,
+    RunLog,
+    draw_samples,
+    plot_mutual_information,
+    read_metrics,
+)
+from infogan_export.training.state import (
+    TrainingState,
+    build_state,
+    capture,
+    restore,
+    set_rates,
+)
 from infogan_export.training.step import training_step
 
 CHECKPOINT_NAME = "checkpoint.pt"
+
+Saved_co = TypeVar("Saved_co", Checkpoint, EncoderCheckpoint, covariant=True)
 
 
 @dataclass(frozen=True)
@@ -86,51 +105,178 @@ def train(
     """
     _, height, width, channels = images.images.shape
     shape = (channels, height, width)
-    data = DataFacts(images.name, len(images), images.sha256(), images.licence)
+    data = data_facts(images)
     state = build_state(config, shape, fabric)
     batches = Batches(images, config, fabric)
-    make_folder(folder / "samples")
     path = folder / CHECKPOINT_NAME
-    checkpoint = _find(path, resume=resume)
+    checkpoint = load_checkpoint(path) if is_resumed(path, resume=resume) else None
     if checkpoint:
         restore(state, checkpoint, config, data)
-    spent = checkpoint.seconds if checkpoint else 0.0
-    clock = _Clock(state.step, config.batch_size, spent)
+    checkpoint = repeat(
+        _Adversarial(state, config, batches, shape, data),
+        folder,
+        fabric=fabric,
+        saved=checkpoint,
+        checkpoint_every=checkpoint_every,
+        log_every=log_every,
+        sample_every=sample_every,
+        on_progress=on_progress,
+    )
+    if fabric.is_global_zero:
+        rows = {"L_I": read_metrics(folder)}
+        plot_mutual_information(rows, config.spec, folder / PLOT_NAME)
+    return checkpoint
+
+
+@dataclass(frozen=True)
+class _Adversarial:
+    """An InfoGAN's training, for ``repeat``."""
+
+    state: TrainingState
+    config: TrainingConfig
+    batches: Batches
+    shape: ImageShape
+    data: DataFacts
+
+    @property
+    def step(self) -> int:
+        return self.state.step
+
+    def advance(self) -> dict[str, Tensor]:
+        set_rates(self.state, self.config)
+        return training_step(self.batches.at(self.step), self.state, self.config)
+
+    def check(self, metrics: dict[str, float]) -> None:
+        networks = {"G": self.state.G, "D": self.state.D}
+        stop_if_diverged(metrics, networks, step=self.step)
+        stop_if_collapsed(metrics, self.config, step=self.step)
+
+    def finish(self) -> None:
+        calibrate(self.state, self.batches, self.config)
+
+    def picture(self) -> NDArray[np.uint8]:
+        return draw_samples(self.state.G_ema.module.eval(), self.config.spec)
+
+    def capture(self, metrics: dict[str, float], seconds: float) -> Checkpoint:
+        return capture(
+            self.state,
+            self.config,
+            self.shape,
+            self.data,
+            metrics=metrics,
+            seconds=seconds,
+        )
+
+
+class Task(Protocol[Saved_co]):
+    """What ``repeat`` repeats: a step, and what surrounds it."""
+
+    @property
+    def config(self) -> Lengths:
+        """How many steps of how many images."""
+
+    @property
+    def step(self) -> int:
+        """Steps done."""
+
+    def advance(self) -> dict[str, Tensor]:
+        """Take a step, and report scalars of this process's images by name."""
+
+    def check(self, metrics: dict[str, float]) -> None:
+        """Stop a run that is lost.
+
+        Raises:
+            TrainingError: with what to try.
+        """
+
+    def finish(self) -> None:
+        """What is done once, after the last step."""
+
+    def picture(self) -> NDArray[np.uint8]:
+        """What can be done by now, to look at: (height, width[, 3])."""
+
+    def capture(self, metrics: dict[str, float], seconds: float) -> Saved_co:
+        """All that the run needs to go on from here."""
+
+
+class Lengths(Protocol):
+    """How long a run is, and its step."""
+
+    @property
+    def steps(self) -> int:
+        """Steps in all."""
+
+    @property
+    def batch_size(self) -> int:
+        """Images of a step over all processes."""
+
+
+def repeat(
+    task: Task[Saved_co],
+    folder: Path,
+    *,
+    fabric: Fabric,
+    saved: Saved_co | None,
+    checkpoint_every: int,
+    log_every: int,
+    sample_every: int,
+    on_progress: Callable[[Progress], None] | None,
+) -> Saved_co:
+    """Take a task's steps up to its last one, logged and saved; see ``train``.
+
+    Args:
+        task: at the step that it is to go on from.
+        folder: the run's own folder, made if need be.
+        fabric: the launched engine.
+        saved: the checkpoint that the task goes on from.
+        checkpoint_every: steps between checkpoints.
+        log_every: steps between rows of the CSV.
+        sample_every: steps between pictures.
+        on_progress: called every ``log_every`` steps.
+
+    Returns:
+        the last checkpoint, as it is in the folder.
+
+    Raises:
+        TrainingError: the task's ``check`` found the run lost.
+        OutputError: the folder cannot be written.
+        KeyboardInterrupt: after the step in hand is done and saved.
+    """
+    make_folder(folder / "samples")
+    steps, path = task.config.steps, folder / CHECKPOINT_NAME
+    spent = saved.seconds if saved else 0.0
+    clock = _Clock(task.step, task.config.batch_size, spent)
     recent: list[dict[str, Tensor]] = []
     leads = fabric.is_global_zero
-    run_log = RunLog(folder, config.spec, resumed_at=state.step) if leads else None
+    run_log = RunLog(folder, resumed_at=task.step) if leads else None
 
     with run_log or nullcontext() as log, deferred_interrupt(fabric) as interrupted:
-        while state.step < config.steps:
-            set_rates(state, config)
-            recent.append(training_step(batches.at(state.step), state, config))
-            step, last = state.step, state.step == config.steps
+        while task.step < steps:
+            recent.append(task.advance())
+            step, last = task.step, task.step == steps
             stopping = interrupted()
             saving = last or stopping or step % checkpoint_every == 0
             if saving or step % log_every == 0:
                 metrics, recent = _means(recent, fabric), []
-                stop_if_diverged(metrics, state)
-                stop_if_collapsed(metrics, config, step=step)
+                task.check(metrics)
                 speed = clock.images_per_second(step)
                 if log:
                     log.scalars(step, metrics | {"images_per_second": speed})
                 if on_progress:
-                    on_progress(_progress(step, config.steps, speed, metrics))
+                    on_progress(_progress(step, steps, speed, metrics))
             if last:
-                calibrate(state, batches, config)
+                task.finish()
             if log and (last or step % sample_every == 0):
-                log.samples(step, state.G_ema.module.eval())
+                log.samples(step, task.picture())
             if saving:
-                checkpoint = capture(
-                    state, config, shape, data, metrics=metrics, seconds=clock.seconds()
-                )
+                saved = task.capture(metrics, clock.seconds())
                 if leads:
-                    save_checkpoint(checkpoint, path)
+                    save_checkpoint(saved, path)
                 fabric.barrier()
             if stopping:
                 raise KeyboardInterrupt
-    assert checkpoint, "a run has one step or more, and the last one is saved"
-    return checkpoint
+    assert saved, "a run has one step or more, and the last one is saved"
+    return saved
 
 
 @dataclass(frozen=True)
@@ -150,14 +296,22 @@ class _Clock:
         return images / (time.perf_counter() - self.began)
 
 
-def _find(path: Path, *, resume: bool) -> Checkpoint | None:
-    if not path.exists():
-        return None
-    if not resume:
+def data_facts(images: ImageSet) -> DataFacts:
+    """What a checkpoint says of its images."""
+    return DataFacts(images.name, len(images), images.sha256(), images.licence)
+
+
+def is_resumed(path: Path, *, resume: bool) -> bool:
+    """Whether a run goes on from a checkpoint.
+
+    Raises:
+        TrainingError: there is one, and nobody asked to go on from it.
+    """
+    if path.exists() and not resume:
         raise TrainingError(
             f"{path} exists; go on from it with --resume, or name another folder"
         )
-    return load_checkpoint(path)
+    return path.exists()
 
 
 def _means(reports: Sequence[dict[str, Tensor]], fabric: Fabric) -> dict[str, float]:

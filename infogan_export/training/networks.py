@@ -7,9 +7,10 @@ Chen et al. (2016); other data sets are other rows, not other classes.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Literal, TypeAlias, get_args
+from typing import Any, Literal, TypeAlias, get_args
 
 import torch
 import torch.nn.functional as F
@@ -25,6 +26,7 @@ Upsampling = Literal["transposed", "nearest"]
 Normalisation = Literal["batch", "spectral"]
 
 _POWER_ITERATIONS = 30
+_SAMPLED = 4096  # latents whose variance is taken
 
 
 @dataclass(frozen=True)
@@ -73,6 +75,19 @@ class Architecture:
                 raise TrainingError(
                     f"{name} is {' or '.join(kinds)}, got {getattr(self, name)!r}"
                 )
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Architecture:
+        """From plain JSON values; what an older version did not know is off.
+
+        Raises:
+            TypeError: an unknown key.
+            TrainingError: a kind of layer that there is not.
+        """
+        known = dict(data)
+        for name in ("widths", "generator"):
+            known[name] = tuple(known.get(name, ()))
+        return cls(**known)
 
     @property
     def outward(self) -> tuple[int, ...]:
@@ -345,6 +360,19 @@ def initialise(module: nn.Module) -> None:
             nn.init.normal_(layer.weight, 1.0, 0.02)
             nn.init.zeros_(layer.bias)
     settle(module)
+
+
+def balance(G: Generator, spec: LatentSpec) -> None:
+    """Let all codes together weigh as much as the noise in G's first layer.
+
+    For a fresh G.  A few codes among many noise variables move the images so
+    little that a Q of blurred and noisy ones finds nothing to teach.
+    """
+    variance = torch.from_numpy(spec.sample(_SAMPLED, seed=0)).var(dim=0)
+    noise, codes = variance[: spec.noise_dim], variance[spec.noise_dim :]
+    first = next(layer for layer in G.dense if isinstance(layer, nn.Linear))
+    with torch.no_grad():
+        first.weight[:, spec.noise_dim :] *= (noise.sum() / codes.sum()).sqrt()
 
 
 def settle(module: nn.Module) -> None:

@@ -1,4 +1,4 @@
-"""What a run leaves to look at: a CSV, TensorBoard, sample grids, a plot of L_I."""
+"""What a run leaves to look at: a CSV, TensorBoard, pictures, a plot of L_I."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import nn
+from torch import Tensor, nn
 from torch.utils.tensorboard import SummaryWriter
 
 from infogan_export.atomic import atomic_path
@@ -31,14 +31,13 @@ class RunLog:
     short had noted after its last checkpoint is forgotten when it goes on.
     """
 
-    def __init__(self, folder: Path, spec: LatentSpec, *, resumed_at: int) -> None:
+    def __init__(self, folder: Path, *, resumed_at: int) -> None:
         """Begin the log, or go on with it after step ``resumed_at``.
 
         Raises:
             OutputError: the folder cannot be written.
         """
         self._folder = folder
-        self._spec = spec
         self._rows = [
             row for row in read_metrics(folder) if float(row["step"]) <= resumed_at
         ]
@@ -56,12 +55,8 @@ class RunLog:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        """End the TensorBoard file; after a whole run, draw the plot of L_I."""
+        """End the TensorBoard file."""
         self._board.close()
-        if kind is None:
-            plot_mutual_information(
-                {"L_I": self._rows}, self._spec, self._folder / PLOT_NAME
-            )
 
     def scalars(self, step: int, values: Mapping[str, float]) -> None:
         """Note the figures of a step."""
@@ -72,16 +67,8 @@ class RunLog:
         for name, value in values.items():
             self._board.add_scalar(name, value, step)
 
-    def samples(self, step: int, generator: nn.Module) -> None:
-        """Draw a grid: a row of noise each, the first category or sweep across."""
-        latents, columns = _sample_grid(self._spec)
-        device = next(generator.parameters()).device
-        with torch.inference_mode():
-            images = generator(torch.from_numpy(latents).to(device)).float().cpu()
-        pixels = (images * 255).round().to(torch.uint8).permute(0, 2, 3, 1).numpy()
-        sheet = contact_sheet(
-            pixels[..., 0] if pixels.shape[-1] == 1 else pixels, columns=columns
-        )
+    def samples(self, step: int, sheet: NDArray[np.uint8]) -> None:
+        """Keep a picture, uint8 (height, width[, 3]), of what can be done by now."""
         save_image(sheet, self._folder / "samples" / f"{step:07d}.png")
         self._board.add_image(
             "samples", sheet, step, dataformats="HW" if sheet.ndim == 2 else "HWC"
@@ -96,6 +83,23 @@ class RunLog:
             writer = csv.DictWriter(file, names or ["step"], restval="")
             writer.writeheader()
             writer.writerows(self._rows)
+
+
+def sheet_of(images: Tensor, *, columns: int) -> NDArray[np.uint8]:
+    """Images (n, channels, H, W) in 0..1 as one picture."""
+    whole = (images.float().cpu() * 255).round().to(torch.uint8)
+    pixels = whole.permute(0, 2, 3, 1).numpy()
+    grey = pixels.shape[-1] == 1
+    return contact_sheet(pixels[..., 0] if grey else pixels, columns=columns)
+
+
+def draw_samples(generator: nn.Module, spec: LatentSpec) -> NDArray[np.uint8]:
+    """A grid: a row of noise each, the first category or sweep across."""
+    latents, columns = _sample_grid(spec)
+    device = next(generator.parameters()).device
+    with torch.inference_mode():
+        images = generator(torch.from_numpy(latents).to(device))
+    return sheet_of(images, columns=columns)
 
 
 def _sample_grid(spec: LatentSpec) -> tuple[Latents, int]:

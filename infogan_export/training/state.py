@@ -22,6 +22,7 @@ from infogan_export.training.networks import (
     Discriminator,
     Generator,
     ImageShape,
+    balance,
     initialise,
 )
 
@@ -59,11 +60,15 @@ def build_state(
     D = Discriminator(config.spec, shape, config.architecture, config.watched())
     for network in (G, D):
         initialise(network)
+    if config.balance:
+        balance(G, config.spec)
+    for network in (G, D):
         network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         network.to(fabric.device)
     G_ema, D_ema = (_average(network, config) for network in (G, D))
-    G_module, G_optimizer = fabric.setup(G, _adam(G, config.generator_rate, config))
-    D_module, D_optimizer = fabric.setup(D, _adam(D, config.discriminator_rate, config))
+    betas = config.beta1, config.beta2
+    G_module, G_optimizer = fabric.setup(G, adam(G, config.generator_rate, betas))
+    D_module, D_optimizer = fabric.setup(D, adam(D, config.discriminator_rate, betas))
     return TrainingState(
         fabric, G_module, D_module, G_optimizer, D_optimizer, G_ema, D_ema
     )
@@ -80,12 +85,15 @@ def _average(network: nn.Module, config: TrainingConfig) -> AveragedModel:
     return AveragedModel(network, multi_avg_fn=update, use_buffers=True)
 
 
-def _adam(network: nn.Module, rate: float, config: TrainingConfig) -> torch.optim.Adam:
+def adam(
+    network: nn.Module, rate: float, betas: tuple[float, float]
+) -> torch.optim.Adam:
+    """Adam of a network's parameters, fused where the device has it so."""
     device = next(network.parameters()).device
     return torch.optim.Adam(
         network.parameters(),
         lr=rate,
-        betas=(config.beta1, config.beta2),
+        betas=betas,
         fused=device.type in _FUSED_ADAM,
     )
 
@@ -146,6 +154,32 @@ def capture(
     )
 
 
+def require_same_options(changed: list[str]) -> None:
+    """Refuse to resume with options that changed.
+
+    Raises:
+        TrainingError: naming them.
+    """
+    if changed:
+        raise TrainingError(
+            f"the checkpoint was trained with another {', '.join(changed)}; resume "
+            f"with the same options, or name another folder"
+        )
+
+
+def require_same_images(saved: DataFacts, given: DataFacts) -> None:
+    """Refuse to resume on other images than a checkpoint's.
+
+    Raises:
+        TrainingError: naming both.
+    """
+    if saved.sha256 != given.sha256:
+        raise TrainingError(
+            f"the checkpoint was trained on other images: {saved.name} "
+            f"{saved.sha256[:12]}, not {given.name} {given.sha256[:12]}"
+        )
+
+
 def restore(
     state: TrainingState, saved: Checkpoint, config: TrainingConfig, data: DataFacts
 ) -> None:
@@ -155,17 +189,8 @@ def restore(
         TrainingError: it was made with other options or other images.
     """
     # A longer run of the same recipe may go on from a shorter one's end.
-    changed = replace(saved.config, steps=config.steps).difference(config)
-    if changed:
-        raise TrainingError(
-            f"the checkpoint was trained with another {', '.join(changed)}; resume "
-            f"with the same options, or name another folder"
-        )
-    if saved.data.sha256 != data.sha256:
-        raise TrainingError(
-            f"the checkpoint was trained on other images: {saved.data.name} "
-            f"{saved.data.sha256[:12]}, not {data.name} {data.sha256[:12]}"
-        )
+    require_same_options(replace(saved.config, steps=config.steps).difference(config))
+    require_same_images(saved.data, data)
     bare(state.G).load_state_dict(saved.generator)
     bare(state.D).load_state_dict(saved.discriminator)
     state.G_ema.module.load_state_dict(saved.generator_ema)

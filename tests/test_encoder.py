@@ -1,0 +1,416 @@
+"""Laws of the encoder: it inverts what is shipped, and nothing else changes."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch")
+onnx = pytest.importorskip("onnx")
+
+import onnxruntime  # noqa: E402
+from infogan_export.cli import main  # noqa: E402
+from lightning_fabric import Fabric  # noqa: E402
+
+from infogan_export import catalog, load  # noqa: E402
+from infogan_export.datasets import ImageSet  # noqa: E402
+from infogan_export.errors import (  # noqa: E402
+    ExportError,
+    ModelError,
+    TrainingError,
+)
+from infogan_export.export import figures, rebuild  # noqa: E402
+from infogan_export.export.encoder_file import export_encoder  # noqa: E402
+from infogan_export.export.exporter import (  # noqa: E402
+    ExportOptions,
+    export_checkpoint,
+)
+from infogan_export.export.manifest import write_manifest  # noqa: E402
+from infogan_export.export.onnx_file import (  # noqa: E402
+    read_weights,
+    with_int16_weights,
+)
+from infogan_export.latent import (  # noqa: E402
+    CategoricalCode,
+    LatentSpec,
+    Noise,
+    UniformCode,
+)
+from infogan_export.metadata import KEY, ModelMetadata  # noqa: E402
+from infogan_export.training import encoding  # noqa: E402
+from infogan_export.training.checkpoint import (  # noqa: E402
+    EncoderCheckpoint,
+    load_checkpoint,
+    load_encoder_checkpoint,
+)
+from infogan_export.training.config import PRESETS, TrainingConfig  # noqa: E402
+from infogan_export.training.encoder import (  # noqa: E402
+    Encoder,
+    EncoderConfig,
+    as_latents,
+)
+from infogan_export.training.encoding import train_encoder  # noqa: E402
+from infogan_export.training.engine import build_fabric  # noqa: E402
+from infogan_export.training.inversion import Target  # noqa: E402
+from infogan_export.training.loop import CHECKPOINT_NAME, train  # noqa: E402
+from infogan_export.training.networks import Architecture  # noqa: E402
+from infogan_export.training.runlog import read_metrics  # noqa: E402
+
+SPEC = LatentSpec(
+    Noise(4), (CategoricalCode("cat1", 3), UniformCode("cont1", -1.5, 1.5, -2, 2))
+)
+FREE = LatentSpec(Noise(5, "normal"), (UniformCode("cont1", 0, 5),))
+GAN = TrainingConfig(
+    SPEC,
+    Architecture(widths=(8, 16), dense=64, recognition=16),
+    steps=6,
+    batch_size=8,
+)
+# As the faces preset: no checkerboards, spectral norm, a Q that reads blurred images.
+FACES = replace(
+    PRESETS["faces"],
+    spec=FREE,
+    architecture=replace(
+        PRESETS["faces"].architecture, widths=(8, 16), generator=(16, 8, 8)
+    ),
+    steps=6,
+    batch_size=8,
+)
+TOY = EncoderConfig(steps=6, batch_size=8)
+PIXELS = np.random.default_rng(0).integers(0, 256, (24, 12, 8, 3), np.uint8)
+IMAGES = ImageSet(PIXELS, None, "noise", "public domain")
+_INVERT = ["--stage", "encoder", "--from"]
+
+
+@pytest.fixture(scope="module")
+def fabric() -> Fabric:
+    return build_fabric(accelerator="cpu", precision="32-true")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def few_samples() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(figures, "SAMPLES", 100)
+        yield
+
+
+def exported(config: TrainingConfig, folder: Path, fabric: Fabric) -> Path:
+    checkpoint = train(config, IMAGES, folder / "run", fabric=fabric)
+    export_checkpoint(checkpoint, folder / "toy", ExportOptions("toy"))
+    return folder / "toy"
+
+
+@pytest.fixture(scope="module")
+def digits(tmp_path_factory: pytest.TempPathFactory, fabric: Fabric) -> Path:
+    return exported(GAN, tmp_path_factory.mktemp("digits"), fabric)
+
+
+@pytest.fixture(scope="module")
+def faces(tmp_path_factory: pytest.TempPathFactory, fabric: Fabric) -> Path:
+    return exported(FACES, tmp_path_factory.mktemp("faces"), fabric)
+
+
+@pytest.fixture
+def target(digits: Path) -> Target:
+    return rebuild.rebuild(catalog.find(digits))
+
+
+@pytest.fixture
+def run(
+    fabric: Fabric, target: Target, tmp_path: Path
+) -> Callable[..., EncoderCheckpoint]:
+    def run(config: EncoderConfig = TOY, **options: Any) -> EncoderCheckpoint:
+        options = {"folder": tmp_path / "run", "images": IMAGES} | options
+        options = {"log_every": 1, "target": target} | options
+        return train_encoder(config, fabric=fabric, **options)
+
+    return run
+
+
+def assert_same(a: EncoderCheckpoint, b: EncoderCheckpoint) -> None:
+    assert a.step == b.step
+    assert [k for k, v in a.encoder.items() if not torch.equal(v, b.encoder[k])] == []
+    for k, state in a.optimizer["state"].items():
+        for name, value in state.items():
+            assert torch.equal(value, b.optimizer["state"][k][name])
+
+
+# --- what is shipped, in torch again -------------------------------------------
+
+
+@pytest.mark.parametrize("family", ["digits", "faces"])
+def test_rebuilt_networks_do_what_the_files_do(
+    family: str, request: pytest.FixtureRequest
+) -> None:
+    folder = request.getfixturevalue(family)
+    model, target = load(folder), rebuild.rebuild(catalog.find(folder))
+    assert target.generator_sha256 == model.sha256
+    latents = model.spec.sample(20, seed=5)
+    images = model.draw(latents, dtype="float32")
+    drawn = target.draw(torch.from_numpy(latents))
+    assert not drawn.requires_grad
+    assert np.abs(drawn.permute(0, 2, 3, 1).numpy() - images).max() < 1e-4
+    features, statistics = target.Q.read(drawn)
+    assert torch.equal(features, target.Q.features(drawn))
+    read = model.recognize(images)["cont1"].mean
+    column = model.spec.code_columns("cont1").start
+    assert np.abs(statistics[:, column].numpy() - read).max() < 1e-4
+
+
+def test_weights_of_16_bits_are_read_as_onnxruntime_rebuilds_them(digits: Path) -> None:
+    small = with_int16_weights(
+        onnx.load(digits / "generator.onnx"), bits=7, smallest=64
+    )
+    weights = read_weights(small)
+    name = "dense.0.weight"
+    assert f"{name}.high" in {t.name for t in small.graph.initializer}
+    small.graph.output.append(
+        onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, None)
+    )
+    session = onnxruntime.InferenceSession(small.SerializeToString())
+    z_c = {"noise": np.zeros((1, 4), np.float32), "code": np.zeros((1, 4), np.float32)}
+    assert np.array_equal(session.run([name], z_c)[0], weights[name])
+
+
+def test_networks_that_do_not_fit_their_file_are_refused(
+    digits: Path, tiny: Path, colour: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(ModelError, match="does not tell the architecture"):
+        rebuild.rebuild(catalog.find(tiny))
+    with pytest.raises(ModelError, match=r"no recognition.*put its recognition\.onnx"):
+        rebuild.rebuild(catalog.find(colour))
+
+    def wrong(model: object) -> dict[str, Any]:
+        weights = read_weights(model)
+        return {name: np.asarray(value * 1.01) for name, value in weights.items()}
+
+    monkeypatch.setattr(rebuild, "read_weights", wrong)
+    with pytest.raises(ModelError, match=r"differs from the file's by"):
+        rebuild.rebuild(catalog.find(digits))
+    monkeypatch.setattr(rebuild, "read_weights", lambda model: {})
+    with pytest.raises(ModelError, match="does not hold the weights"):
+        rebuild.rebuild(catalog.find(digits))
+
+
+# --- the network ----------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("shape", "most"), [((1, 28, 28), 160e3), ((1, 48, 48), 5e5)])
+def test_an_encoder_is_small(shape: tuple[int, int, int], most: float) -> None:
+    spec = PRESETS["mnist" if shape[1] == 28 else "faces"].spec
+    assert sum(p.numel() for p in Encoder(spec, shape).parameters()) <= most
+
+
+@pytest.mark.parametrize("spec", [SPEC, FREE], ids=["uniform", "normal"])
+def test_whatever_the_statistics_they_become_latents_that_g_takes(
+    spec: LatentSpec,
+) -> None:
+    wild = 50 * torch.randn(40, spec.dim, generator=torch.Generator().manual_seed(0))
+    latents = as_latents(wild, spec)
+    for code in spec.uniform:
+        column = latents[:, spec.columns(code.name)]
+        low, high = code.sweep_range
+        assert low <= float(column.min()) <= float(column.max()) <= high
+    for code in spec.categorical:
+        weights = latents[:, spec.columns(code.name)]
+        assert bool((weights >= 0).all())
+        torch.testing.assert_close(weights.sum(dim=1), torch.ones(40))
+    noise = latents[:, spec.columns("noise")]
+    if spec.noise.distribution == "uniform":
+        assert float(noise.abs().max()) <= 1
+    else:
+        assert torch.equal(noise, wild[:, : spec.noise_dim])
+
+
+# --- training -------------------------------------------------------------------
+
+
+def test_training_brings_images_back_and_leaves_the_model_alone(
+    target: Target, run: Callable[..., EncoderCheckpoint], tmp_path: Path
+) -> None:
+    before = [p.clone() for p in target.G.parameters()]
+    drawn = target.draw(torch.from_numpy(SPEC.sample(64, seed=4)))
+    pixels = (drawn.permute(0, 2, 3, 1) * 255).round().to(torch.uint8).numpy()
+    result = run(
+        EncoderConfig(steps=60, batch_size=16), images=ImageSet(pixels, None, "g")
+    )
+    rows = read_metrics(tmp_path / "run")
+    assert [int(row["step"]) for row in rows] == list(range(1, 61))
+    for figure in ("reconstruction", "redrawn", "noise", "category", "code"):
+        early, late = (
+            np.mean([float(row[figure]) for row in part])
+            for part in (rows[:5], rows[-5:])
+        )
+        assert late < 0.8 * early, figure
+    after = list(target.G.parameters())
+    assert all(torch.equal(a, b) for a, b in zip(before, after, strict=True))
+    assert result.generator_sha256 == target.generator_sha256
+    assert (tmp_path / "run" / "samples" / "0000060.png").exists()
+
+
+def test_a_resumed_run_equals_an_uninterrupted_one_bit_by_bit(
+    run: Callable[..., EncoderCheckpoint],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    whole = run(folder=tmp_path / "whole")
+    step, calls = encoding.inversion_loss, iter(range(1, 100))
+
+    def killed(*args: Any) -> Any:
+        if next(calls) == 4:
+            raise OSError("killed")
+        return step(*args)
+
+    monkeypatch.setattr(encoding, "inversion_loss", killed)
+    with pytest.raises(OSError, match="killed"):
+        run(checkpoint_every=2)
+    path = tmp_path / "run" / CHECKPOINT_NAME
+    assert load_encoder_checkpoint(path).step == 2
+    with pytest.raises(TrainingError, match="--resume"):
+        run()
+    resumed = run(resume=True)
+    assert_same(resumed, whole)
+    assert_same(load_encoder_checkpoint(path), whole)
+    rows = read_metrics(tmp_path / "run")
+    assert [row["step"] for row in rows] == ["1", "2", "3", "4", "5", "6"]
+
+
+def test_a_run_goes_on_only_with_its_own_model_options_and_images(
+    run: Callable[..., EncoderCheckpoint], target: Target, tmp_path: Path
+) -> None:
+    run()
+    other = ImageSet(255 - PIXELS, None, "other")
+    for changed, said in (
+        ({"target": replace(target, generator_sha256="0" * 64)}, "encoder for toy"),
+        ({"config": replace(TOY, pixel=9.0)}, "another pixel"),
+        ({"images": other}, "other images"),
+    ):
+        with pytest.raises(TrainingError, match=said) as error:
+            run(**changed, resume=True)
+        assert "\n" not in str(error.value)
+    with pytest.raises(TrainingError, match="of an encoder, not of a GAN"):
+        load_checkpoint(tmp_path / "run" / CHECKPOINT_NAME)
+    assert run(replace(TOY, steps=8), resume=True).step == 8
+
+
+def test_images_of_another_size_are_refused(
+    run: Callable[..., EncoderCheckpoint],
+) -> None:
+    wide = ImageSet(PIXELS.repeat(2, axis=2), None, "wide")
+    with pytest.raises(TrainingError, match=r"12x8 with 3 channel.*got 12x16"):
+        run(images=wide)
+
+
+# --- the file -------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("storage", ["float32", "int16"])
+def test_the_file_gives_what_torch_gives_and_changes_no_other(
+    run: Callable[..., EncoderCheckpoint], digits: Path, tmp_path: Path, storage: Any
+) -> None:
+    checkpoint = run()
+    folder = tmp_path / "models" / "toy"
+    folder.mkdir(parents=True)
+    for path in digits.iterdir():
+        (folder / path.name).write_bytes(path.read_bytes())
+    before = {path.name: path.read_bytes() for path in folder.iterdir()}
+    about = export_encoder(checkpoint, folder, storage=storage, test=IMAGES)
+    assert {p.name: p.read_bytes() for p in folder.iterdir()} == before | {
+        "encoder.onnx": (folder / "encoder.onnx").read_bytes()
+    }
+    model = load(folder)
+    session = onnxruntime.InferenceSession(folder / "encoder.onnx")
+    told = session.get_modelmeta().custom_metadata_map[KEY]
+    assert ModelMetadata.from_json(told, source="") == about
+    assert about.role == "encoder"
+    assert (about.name, about.spec) == (model.metadata.name, model.spec)
+    assert about.training["generator_sha256"] == model.sha256
+    assert about.export["storage"] == storage
+    E = Encoder(SPEC, (3, 12, 8))
+    E.load_state_dict(checkpoint.encoder)
+    x = (PIXELS.transpose(0, 3, 1, 2) / 255).astype(np.float32)
+    latents = []
+    for count in (1, len(x)):
+        found = session.run(["noise", "code"], {"image": x[:count]})
+        latents = np.concatenate(found, axis=1)
+        with torch.no_grad():
+            wanted = as_latents(E.eval()(torch.from_numpy(x[:count])), SPEC).numpy()
+        limit = 1e-4 if storage == "float32" else 0.5 / 255
+        assert np.abs(latents - wanted).max() <= limit
+    error = np.square(model.draw(latents, dtype="float32") - PIXELS / 255).mean()
+    assert about.metrics == {"reconstruction_mse": pytest.approx(error, abs=1e-5)}
+
+
+def test_beside_any_other_generator_it_is_refused_and_nothing_is_written(
+    run: Callable[..., EncoderCheckpoint], faces: Path, tmp_path: Path
+) -> None:
+    checkpoint, before = run(), sorted(faces.iterdir())
+    with pytest.raises(ExportError, match=r"another generator.*SHA-256") as error:
+        export_encoder(checkpoint, faces)
+    assert "\n" not in str(error.value)
+    assert sorted(faces.iterdir()) == before
+    with pytest.raises(ExportError, match=r"holds no generator\.onnx"):
+        export_encoder(checkpoint, tmp_path)
+
+
+# --- the command line -----------------------------------------------------------
+
+
+def command(capsys: pytest.CaptureFixture[str], *words: object) -> tuple[int, str, str]:
+    with pytest.raises(SystemExit) as left:
+        main([str(word) for word in words])
+    return int(left.value.code or 0), *capsys.readouterr()
+
+
+def test_one_command_trains_and_one_exports(
+    digits: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder, data = tmp_path / "models" / "toy", tmp_path / "noise.npz"
+    folder.mkdir(parents=True)
+    for path in digits.iterdir():
+        (folder / path.name).write_bytes(path.read_bytes())
+    write_manifest(folder.parent)
+    np.savez(data, images=PIXELS)
+    options = ["--steps", 2, "--batch-size", 8, "--accelerator", "cpu"]
+    code, out, _ = command(
+        capsys, "train", "--stage", "encoder", "--from", folder, "--data-dir", data,
+        "--run-dir", tmp_path, *options,
+    )  # fmt: skip
+    assert code == 0
+    assert "toy-encoder-0" in out
+    run = tmp_path / "toy-encoder-0"
+    code, out, _ = command(capsys, "export", run, "-o", folder)
+    assert (code, out) == (0, f"{folder}: encoder of toy\n")
+    listed = json.loads((folder.parent / "manifest.json").read_text())["models"]["toy"]
+    assert "encoder.onnx" in listed["sha256"]
+    code, _, err = command(capsys, "export", run)
+    assert code == 2
+    assert "-o FOLDER" in err
+
+
+@pytest.mark.parametrize(
+    ("more", "said"),
+    [
+        (["--stage", "encodr"], "did you mean 'encoder'"),
+        (["--stage", "encoder"], "needs --from MODEL"),
+        (["--from", "mnist"], "add --stage encoder"),
+        ([*_INVERT, "mnits"], "did you mean 'mnist'"),
+        ([*_INVERT, "x.onnx"], "x.onnx does not exist"),
+        ([*_INVERT, "mnist", "--lambda-cat", "1"], "--lambda-cat"),
+        ([*_INVERT, "mnist", "--preset", "mnist"], "--preset"),
+        ([*_INVERT, "mnist", "--steps", "0"], "steps must be 1"),
+    ],
+)
+def test_a_wrong_option_is_one_line_and_code_2(
+    more: list[str], said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code, _, err = command(capsys, "train", "--data-dir", tmp_path, *more)
+    assert code == 2
+    assert err.count("\n") == 1
+    assert said in err
