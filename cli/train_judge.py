@@ -9,7 +9,7 @@ import typer
 
 from infogan_export.errors import MissingExtraError
 
-from .evaluate import progress_bar, read_splits, require_room
+from .evaluate import Channels, progress_bar, read_splits, require_room
 
 
 def train_judge(
@@ -25,6 +25,7 @@ def train_judge(
         str | None,
         typer.Option(help="Download them instead: mnist, fashion-mnist."),
     ] = None,
+    channels: Channels = None,
     epochs: Annotated[
         int, typer.Option(help="Passes over the training images.", min=1)
     ] = 10,
@@ -55,7 +56,7 @@ def train_judge(
         raise MissingExtraError("training a judge", "train") from error
 
     require_room(output)
-    images, test = read_splits(data, data_dir)
+    images, test = read_splits(data, data_dir, channels)
     with progress_bar() as bar:
         report = train(
             images,

@@ -303,6 +303,28 @@ def test_a_judge_learns_and_its_file_says_what_it_knows(tmp_path):
         judge.predict(images[:, :8])
 
 
+def test_a_judge_learns_from_mirrored_images_and_names_its_classes(tmp_path):
+    pytest.importorskip("torch")
+    from infogan_export.datasets import ImageSet
+    from infogan_export.errors import UsageError
+    from infogan_export.evaluation.train_judge import train_judge
+
+    # Left and right are told apart on whole images, but not on mirrored ones.
+    aside = np.zeros((100, 16, 16, 1), np.uint8)
+    aside[::2, :, 2:5], aside[1::2, :, 11:14] = 255, 255
+    sides = ImageSet(aside, np.arange(100) % 2, "sides")
+    out, names = tmp_path / "judge.onnx", ("left", "right")
+    plain = train_judge(sides, sides, out=out, epochs=8, labels=names)
+    assert plain.accuracy == 1
+    assert Judge(out).report.labels == names
+    assert train_judge(sides, sides, out=out, epochs=8, flip=True).accuracy < 0.9
+    with pytest.raises(UsageError, match="2 classes need 2 names, got 1: left"):
+        train_judge(sides, sides, out=out, labels=names[:1])
+    alone = ImageSet(aside[:1], np.zeros(1, int), "alone")
+    with pytest.raises(DataError, match="at least 2 classes"):
+        train_judge(alone, alone, out=out)
+
+
 def test_what_is_no_judge_is_refused(tmp_path):
     text = tmp_path / "text.onnx"
     text.write_text("not a model")

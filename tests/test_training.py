@@ -563,7 +563,11 @@ def test_an_epoch_shows_no_image_twice_and_the_next_has_another_order(
 
 
 @pytest.mark.parametrize(
-    ("count", "batch", "said"), [(7, 8, "7 images are fewer than a batch of 8")]
+    ("count", "batch", "said"),
+    [
+        (7, 8, "7 images are fewer than a batch of 8"),
+        (1, 8, "at least 2 images, got 1"),
+    ],
 )
 def test_a_batch_that_cannot_be_drawn_is_refused(
     run: Callable[..., Checkpoint], count: int, batch: int, said: str

@@ -517,9 +517,11 @@ def _require_alike(
         others.append((f"the baseline {baseline.name!r} draws images of", (h, w, c)))
     for what, other in others:
         if other != shape:
+            convert = other[:2] == shape[:2] and what.endswith("images are")
+            hint = f"; --channels {channels} converts them" if convert else ""
             raise DataError(
                 f"model {model.name!r} draws images of {_times(shape)}, {what} "
-                f"{_times(other)} (height x width x channels)"
+                f"{_times(other)} (height x width x channels){hint}"
             )
     for split, found in (("test", test), ("training", train)):
         if len(found) < FEWEST_IMAGES:

@@ -234,6 +234,11 @@ def _count_classes(train: ImageSet, test: ImageSet) -> int:
             f"a judge needs height and width divisible by 4, got {height}x{width}"
         )
     classes = int(train.labels.max()) + 1
+    if classes < 2:
+        raise DataError(
+            f"a judge tells at least 2 classes apart, and all {len(train)} training "
+            f"images have label 0"
+        )
     if int(test.labels.max()) >= classes:
         raise DataError(
             f"a test label {int(test.labels.max())} that no training image has; "
