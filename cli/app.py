@@ -18,6 +18,7 @@ COMMANDS = (
     "grid",
     "gif",
     "sample",
+    "arithmetic",
     "models",
     "info",
     "check",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -19,6 +20,15 @@ if TYPE_CHECKING:
     from infogan_export.evaluation.figures import Evaluation
 
 _AGAINST, _RESULT = "What it is measured against", "What is written"
+
+Channels = Annotated[
+    int | None,
+    typer.Option(
+        help="Convert the images: 1 is grey, 3 is colour.",
+        rich_help_panel=_AGAINST,
+        show_default="as they are",
+    ),
+]
 
 
 def evaluate(
@@ -39,6 +49,7 @@ def evaluate(
             rich_help_panel=_AGAINST,
         ),
     ] = None,
+    channels: Channels = None,
     judge: Annotated[
         Path | None,
         typer.Option(
@@ -95,7 +106,7 @@ def evaluate(
     if html is not None:
         require_extra("matplotlib")
     generator = load(model)
-    train, test = read_splits(data, data_dir)
+    train, test = read_splits(data, data_dir, channels)
     with progress_bar() as bar:
         found = measure(
             generator,
@@ -124,20 +135,26 @@ def evaluate(
             print(f"{path}: written")
 
 
-def read_splits(data: str | None, data_dir: Path | None) -> tuple[ImageSet, ImageSet]:
+def read_splits(
+    data: str | None, data_dir: Path | None, channels: int | None = None
+) -> tuple[ImageSet, ImageSet]:
     """The training and the test images of a data set.
 
     Raises:
-        UsageError: neither or both of the options.
+        UsageError: neither or both of the options, or channels that are none.
     """
     from infogan_export.datasets import load_dataset, read_images
 
     if (data is None) == (data_dir is None):
         raise UsageError("give either --data NAME or --data-dir DIR")
+    if channels not in (None, 1, 3):
+        raise UsageError(f"--channels is 1 or 3, got {channels}")
     if data is not None:
-        return load_dataset(data), load_dataset(data, split="test")
-    assert data_dir is not None
-    return read_images(data_dir), read_images(data_dir, split="test")
+        read: Callable[..., ImageSet] = partial(load_dataset, data)
+    else:
+        assert data_dir is not None
+        read = partial(read_images, data_dir)
+    return read(channels=channels), read(split="test", channels=channels)
 
 
 def require_room(path: Path | None) -> None:

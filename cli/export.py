@@ -49,6 +49,21 @@ def export(
     licence: Annotated[
         str, typer.Option(help="Licence of the training images, for `info`.")
     ] = "",
+    notice: Annotated[
+        str,
+        typer.Option(
+            help="What users should know, of the people in the images for instance; "
+            "a text or a file of one.",
+            metavar="TEXT|FILE",
+        ),
+    ] = "",
+    properties: Annotated[
+        str,
+        typer.Option(
+            help="What uniform codes are measured by and named after: strokes, or "
+            "photographs (of faces; with --label-data)."
+        ),
+    ] = "strokes",
 ) -> None:
     """Convert a trained run to ONNX, its codes named by measurement.
 
@@ -69,6 +84,7 @@ def export(
 
     from infogan_export.datasets import read_images
     from infogan_export.evaluation.judge import Judge
+    from infogan_export.evaluation.properties import family
     from infogan_export.pictures import write_golden
 
     path = run / CHECKPOINT_NAME if run.is_dir() else run
@@ -103,6 +119,8 @@ def export(
                 description=description,
                 category_name=category_name,
                 licence=licence,
+                properties=family(properties).name,
+                notice=read_notice(notice),
             ),
             labelled=read_images(label_data) if label_data else None,
             test=read_images(label_data, split="test") if label_data else None,
@@ -112,6 +130,22 @@ def export(
     write_golden(folder)
     _update_manifest(folder)
     print(f"{folder}: {', '.join(c.name for c in exported.metadata.spec.codes)}")
+
+
+def read_notice(given: str) -> str:
+    """A text, or what is in the file of that name.
+
+    Raises:
+        UsageError: it names a file that is missing or is no text.
+    """
+    path = Path(given)
+    if " " in given or not path.suffix:
+        return given
+    try:
+        return " ".join(path.read_text("utf-8").split())
+    except (OSError, UnicodeDecodeError) as error:
+        why = getattr(error, "strerror", None) or "it is no UTF-8 text"
+        raise UsageError(f"--notice: cannot read {given}: {why}") from None
 
 
 def _check_encoder(output: Path | None, of_gan: dict[str, object]) -> None:

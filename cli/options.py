@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Annotated
@@ -9,6 +10,8 @@ from typing import Annotated
 import typer
 
 from infogan_export.errors import UsageError
+
+MOST_IMAGES = 1000
 
 ModelName = Annotated[
     str,
@@ -182,6 +185,32 @@ def parse_ranges(ranges: Sequence[str] | None) -> list[tuple[float, float]]:
                 f"got {text.replace(':', ' ').strip()!r}"
             ) from None
     return pairs
+
+
+def parse_images(text: str) -> list[int]:
+    """``"1,5,7"``, ``"0..2"`` or both as indices, ends included.
+
+    Raises:
+        UsageError: not such a list, or one of more than 1000 images.
+    """
+    images: list[int] = []
+    for part in text.split(","):
+        first, dots, last = part.strip().partition("..")
+        ends = (first, last if dots else first)
+        if not all(re.fullmatch(r"\d{1,10}", end, re.ASCII) for end in ends):
+            raise UsageError(f"images are indices such as 1,5,7 or 0..2, got {text!r}")
+        low, high = map(int, ends)
+        if high < low:
+            raise UsageError(
+                f"a range of images goes upwards, for instance {high}..{low}, "
+                f"got {part.strip()!r}"
+            )
+        if len(images) + high - low >= MOST_IMAGES:
+            raise UsageError(
+                f"a term is a mean of at most {MOST_IMAGES} images, got {text!r}"
+            )
+        images += range(low, high + 1)
+    return images
 
 
 def join_ranges(arguments: Iterable[str]) -> list[str]:

@@ -38,6 +38,10 @@ def sample(
     ] = None,
     scale: Scale = None,
     padding: Padding = 2,
+    labels: Annotated[
+        bool,
+        typer.Option("--labels", help="Write the images' indices along the axes."),
+    ] = False,
     output: Annotated[
         str | None,
         typer.Option(
@@ -62,8 +66,10 @@ def sample(
     codes = parse_settings(settings)
     write = None if output in (None, STDOUT) else stream_writer(str(output))
     if write is not None:
-        if show or columns or scale:
-            raise UsageError("--show, --columns and --scale are for a sheet (.png)")
+        if show or columns or scale or labels:
+            raise UsageError(
+                "--show, --columns, --scale and --labels are for a sheet (.png)"
+            )
         with ProgressBar(count, str(output)) as advance:
             write(
                 load(model),
@@ -86,6 +92,7 @@ def sample(
         columns=columns,
         scale=scale,
         padding=padding,
+        labels=labels,
     )
     if show:
         show_picture(sheet.image)

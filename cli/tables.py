@@ -39,6 +39,8 @@ def print_model(card: Mapping[str, Any]) -> None:
     )
     if card["description"]:
         _print(_text(card["description"]))
+    if card["notice"]:
+        _print(f"[yellow]{_text(card['notice'])}[/]")
     table = _table("code", "values", "sweep", "")
     for code in card["codes"]:
         table.add_row(
@@ -49,13 +51,38 @@ def print_model(card: Mapping[str, Any]) -> None:
     noise = card["noise"]
     table.add_row("noise", f"{noise['size']} x {noise['distribution']}", "", "")
     _print(table)
-    for section in ("metrics", "training", "data", "export"):
-        if card[section]:
-            _print_section(section, _flat(card[section]))
+    _print_evidence(card["evidence"])
+    told = {k: v for k, v in card["metrics"].items() if not k.startswith("shift/")}
+    for section, values in (
+        ("metrics", told),
+        *((name, card[name]) for name in ("training", "data", "export")),
+    ):
+        if values:
+            _print_section(section, _flat(values))
     _print("[bold]files[/]")
     for each in card["files"]:
         _print(f"[cyan]{_text(each['name'])}[/]  {readable(each['bytes'])}")
         _print(f"  [dim]{each['sha256']}[/]")
+
+
+def _print_evidence(rows: Sequence[Mapping[str, Any]]) -> None:
+    """What each uniform code moves most, and next."""
+    if not rows:
+        return
+    table = _table("code", "moves", "rank correlation", "others")
+    for row in rows:
+        (most, shift), *others = row["shifts"].items()
+        also = ", ".join(f"{name} {moved:+.1f}" for name, moved in others[:2])
+        along, varying = row["sweep_correlation"], row["rank_correlation"]
+        rho = f"{along:.2f}, all else varying {varying:.2f}" if along else ""
+        table.add_row(
+            f"[bold]{_text(row['code'])}[/]",
+            f"{_text(most)} {shift:+.1f}",
+            rho,
+            _text(also),
+        )
+    _print("moved over the sweep, in standard deviations of real images")
+    _print(table)
 
 
 def print_file(card: Mapping[str, Any]) -> None:

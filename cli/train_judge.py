@@ -9,7 +9,7 @@ import typer
 
 from infogan_export.errors import MissingExtraError
 
-from .evaluate import progress_bar, read_splits, require_room
+from .evaluate import Channels, progress_bar, read_splits, require_room
 
 
 def train_judge(
@@ -25,9 +25,25 @@ def train_judge(
         str | None,
         typer.Option(help="Download them instead: mnist, fashion-mnist."),
     ] = None,
+    channels: Channels = None,
     epochs: Annotated[
         int, typer.Option(help="Passes over the training images.", min=1)
     ] = 10,
+    flip: Annotated[
+        bool,
+        typer.Option(
+            "--flip", help="Learn from mirrored images too: for faces, not for digits."
+        ),
+    ] = False,
+    labels: Annotated[
+        str,
+        typer.Option(
+            help="What the classes are called, in order; one called `happy` measures "
+            "smiles.",
+            metavar="NAME,NAME,...",
+            show_default="their numbers",
+        ),
+    ] = "",
     seed: Annotated[int, typer.Option(help="Of weights and order.", min=0)] = 0,
 ) -> None:
     """Train the classifier that `evaluate` measures with.
@@ -40,7 +56,7 @@ def train_judge(
         raise MissingExtraError("training a judge", "train") from error
 
     require_room(output)
-    images, test = read_splits(data, data_dir)
+    images, test = read_splits(data, data_dir, channels)
     with progress_bar() as bar:
         report = train(
             images,
@@ -48,6 +64,8 @@ def train_judge(
             out=output,
             seed=seed,
             epochs=epochs,
+            flip=flip,
+            labels=[name.strip() for name in labels.split(",")] if labels else (),
             progress=lambda done, total: bar(done, total, "steps"),
         )
     print(f"{output}: right on {report.accuracy:.2%} of {len(test):,} test images")

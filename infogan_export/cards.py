@@ -10,6 +10,7 @@ from typing import Any
 
 from infogan_export.catalog import GENERATOR, ModelFiles, find, installed
 from infogan_export.errors import InfoganError
+from infogan_export.metadata import ModelMetadata
 from infogan_export.record import command_line, record_latents
 from infogan_export.render.provenance import read_provenance
 from infogan_export.runtime import load
@@ -56,8 +57,10 @@ def model_card(model: str | os.PathLike[str]) -> dict[str, Any]:
         "name": loaded.name,
         "origin": files.origin,
         "description": metadata.description,
+        "notice": metadata.notice,
         "image_shape": list(metadata.image_shape),
         **metadata.spec.to_dict(),
+        "evidence": _evidence(metadata),
         "metrics": dict(metadata.metrics),
         "training": dict(metadata.training),
         "data": dict(metadata.data),
@@ -88,6 +91,32 @@ def file_card(path: str | os.PathLike[str]) -> dict[str, Any]:
         "command_line": command_line(record, output=os.fspath(path)),
         "note": _note(record),
     }
+
+
+def _evidence(metadata: ModelMetadata) -> list[dict[str, Any]]:
+    """What each measured uniform code moves, in standard deviations of real images.
+
+    The shifts of ``shift/CODE/PROPERTY``, the strongest first.
+    """
+    metrics = metadata.metrics
+    rows = []
+    for code in metadata.spec.uniform:
+        start = f"shift/{code.name}/"
+        shifts = {
+            k.removeprefix(start): v for k, v in metrics.items() if k.startswith(start)
+        }
+        if shifts:
+            order = sorted(shifts, key=lambda name: -abs(shifts[name]))
+            rows.append(
+                {
+                    "code": code.name,
+                    "shifts": {name: shifts[name] for name in order},
+                    "rank_correlation": metrics.get(f"rank_correlation/{code.name}"),
+                    "sweep_correlation": metrics.get(f"sweep_correlation/{code.name}"),
+                    "information": metrics.get(f"information/{code.name}"),
+                }
+            )
+    return rows
 
 
 def _note(record: Mapping[str, Any]) -> str:

@@ -31,6 +31,8 @@ class ModelMetadata:
         metrics: measured figures, by name.
         export: storage of the weights, and the difference from torch.
         description: a sentence or two for a reader.
+        notice: what whoever uses the model should know: of the people in its
+            training images, of its terms, of what it gets wrong.
     """
 
     name: str
@@ -42,6 +44,7 @@ class ModelMetadata:
     metrics: Mapping[str, float] = field(default_factory=dict)
     export: Mapping[str, Any] = field(default_factory=dict)
     description: str = ""
+    notice: str = ""
 
     def to_json(self) -> str:
         """The text stored in the file."""

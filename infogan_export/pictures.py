@@ -34,7 +34,8 @@ if TYPE_CHECKING:
 Range = tuple[float, float]
 
 _ROWS = 10
-WIDTH, _MAX_SCALE = 640, 8  # what a sheet is enlarged to, unless told otherwise
+WIDTH = 640  # pixels, what a sheet is enlarged to unless told otherwise
+_MAX_SCALE = 8
 _GOLDEN_STEPS = 5
 
 
@@ -194,6 +195,7 @@ def sample_sheet(
     columns: int | None = None,
     scale: int | None = None,
     padding: int = 2,
+    labels: bool = False,
 ) -> Sheet:
     """Samples of the prior on one sheet, row after row.
 
@@ -206,6 +208,8 @@ def sample_sheet(
         columns: images in a row; by default as many as rows, or one more.
         scale: whole factor of enlargement; by default to about 640 pixels.
         padding: pixels around each image.
+        labels: write on the left the index of each row's first image, and on top
+            what is to be added to it.
 
     Raises:
         UsageError: a count or option out of range, an unknown code, or a
@@ -219,11 +223,14 @@ def sample_sheet(
     latents = model.spec.assign(
         model.spec.sample(count, seed=seed, start=start), codes or {}
     )
+    firsts = range(start, start + count, across)
     image = contact_sheet(
         model.draw(latents),
         columns=across,
         scale=enlarged,
         padding=padding,
+        row_labels=list(map(str, firsts)) if labels else None,
+        column_labels=[f"+{k}" for k in range(across)] if labels else None,
     )
     record = sample_record(
         model,
@@ -235,6 +242,7 @@ def sample_sheet(
         columns=across,
         scale=enlarged,
         padding=padding,
+        labels=labels,
     )
     return Sheet(image, latents, record)
 
@@ -395,7 +403,11 @@ def _share_out(
 def require_picture(
     model: Model, rows: int, columns: int, scale: int, padding: int
 ) -> None:
-    """Refuse, before any work, a sheet that would not fit into memory."""
+    """Refuse, before any work, a sheet that would not fit into memory.
+
+    Raises:
+        UsageError: it would not.
+    """
     channels, height, width = model.image_shape
     cell = (height * scale + padding) * (width * scale + padding) * channels
     # float32 and uint8 images, latents and their copies, and the sheet twice.

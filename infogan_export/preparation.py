@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from infogan_export.errors import DataError, UsageError
-from infogan_export.evaluation.properties import thickness
+from infogan_export.evaluation.strokes import thickness
 
 if TYPE_CHECKING:
     from PIL import Image

@@ -69,7 +69,7 @@ def sample_record(
     seed: int,
     start: int,
     latents: Latents | None = None,
-    **layout: int,
+    **layout: object,
 ) -> dict[str, object]:
     """The record of samples: images ``start`` ... of a seed."""
     options = {"count": count, "start": start, "set": dict(codes), **layout}

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias, overload
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from infogan_export import catalog, inversion, traversal
+from infogan_export import arithmetic, catalog, inversion, traversal
 from infogan_export.errors import CodeError, ModelError, UsageError
 from infogan_export.graph import Graph, RuntimeOptions, open_graph, wrap_session
 from infogan_export.inversion import Inversion, Refinement
@@ -263,6 +263,16 @@ class Model:
         """Images on the way from one latent (dim,) to another, ends included."""
         weights = np.linspace(0.0, 1.0, steps)
         return self.draw(traversal.interpolate(first, last, self.spec, weights))
+
+    def arithmetic(
+        self, plus: Sequence[ArrayLike], minus: Sequence[ArrayLike]
+    ) -> Images:
+        """The image of mean(A) - mean(B) + mean(C); arguments as for `combine`.
+
+        Returns:
+            uint8, (1, height, width) or (1, height, width, 3).
+        """
+        return self.draw(arithmetic.combine(plus, minus, self.spec))
 
     def recognize(self, images: ArrayLike) -> Recognition:
         """Read the codes of images: Q(c|x).

@@ -24,7 +24,7 @@ from infogan_export.datasets import ImageSet
 from infogan_export.errors import DataError, MissingExtraError, UsageError
 from infogan_export.evaluation import association as assoc
 from infogan_export.evaluation import evaluate as evaluate_module
-from infogan_export.evaluation import naming
+from infogan_export.evaluation import naming, strokes
 from infogan_export.evaluation.evaluate import PARTS, evaluate, nearest_training
 from infogan_export.evaluation.figures import Evaluation
 from infogan_export.evaluation.inception import Inception
@@ -70,7 +70,7 @@ def test_codes_are_called_after_what_they_change_with_its_sign():
 
 
 def test_two_codes_never_share_a_name_and_a_weak_one_keeps_its_own():
-    none = dict.fromkeys(naming.PROPERTIES, 0.0)
+    none = dict.fromkeys(strokes.PROPERTIES, 0.0)
     both = [none | {"ink": 0.9, "width": 0.8}, none | {"ink": -0.95}]
     assert naming.assign_names(["a", "b"], both) == ["width", "ink"]
     assert naming.assign_names(["a", "b"], [none, both[1]]) == ["a", "ink"]
@@ -381,6 +381,7 @@ def test_an_interrupted_evaluation_leaves_nothing(command, monkeypatch):
         (["--judge", "absent.onnx"], "no judge at absent.onnx"),
         (["--baseline", "absent.onnx"], "absent.onnx does not exist"),
         (["--data", "mnist"], "give either --data NAME or --data-dir DIR"),
+        (["--channels", "2"], "--channels is 1 or 3, got 2"),
         (["--samples", "10"], "at least 100 samples are needed, got 10"),
     ],
 )
@@ -390,6 +391,16 @@ def test_each_mistake_is_one_line(command, more, line):
     assert out == ""
     assert err.strip().count("\n") == 0
     assert line in err
+
+
+def test_colour_images_are_made_grey_only_when_asked(command, sets, tmp_path):
+    colour = {f"x_{k}": v.images.repeat(3, axis=3) for k, v in sets.items()}
+    np.savez(tmp_path / "strokes.npz", **colour)
+    code, _, err = command()
+    assert (code, err.strip().count("\n")) == (1, 0)
+    assert "8x8x3" in err
+    assert "--channels 1 converts them" in err
+    assert command("--channels", "1")[0] == 0
 
 
 def test_a_missing_extra_is_named(command, monkeypatch):

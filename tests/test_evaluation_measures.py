@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from infogan_export.errors import DataError, ModelError
-from infogan_export.evaluation import properties
+from infogan_export.evaluation import strokes
 from infogan_export.evaluation.judge import FORMAT_VERSION, Judge, JudgeReport
 
 pytest.importorskip("scipy")
@@ -57,12 +57,12 @@ def s_curve(lean=0.0, wide=1.0, tall=1.0):
 
 def test_slant_is_positive_to_the_right_and_grows_by_the_shear():
     leans = np.linspace(-0.5, 0.5, 11)
-    measured = properties.slant(np.stack([stroke(s_curve(lean)) for lean in leans]))
+    measured = strokes.slant(np.stack([stroke(s_curve(lean)) for lean in leans]))
     np.testing.assert_allclose(measured - measured[5], leans, atol=0.06)
     bars = np.stack(
         [stroke([(14 + 9 * lean, 5), (14 - 9 * lean, 23)]) for lean in leans]
     )
-    np.testing.assert_allclose(properties.slant(bars), leans, atol=0.05)
+    np.testing.assert_allclose(strokes.slant(bars), leans, atol=0.05)
 
 
 @pytest.mark.parametrize("shape", ["bar", "curve", "ring"])
@@ -75,27 +75,27 @@ def test_thickness_is_the_width_of_the_pen(shape):
     }[shape]
     pens = np.linspace(1.5, 6, 19)
     images = np.stack([stroke(points, pen) for pen in pens])
-    measured = properties.thickness(images)
+    measured = strokes.thickness(images)
     assert (np.diff(measured) > 0).all()
     assert np.corrcoef(measured, pens)[0, 1] > 0.998
     np.testing.assert_allclose(measured, pens, rtol=0.12)
-    np.testing.assert_allclose(properties.thickness(images // 2), measured, rtol=0.02)
+    np.testing.assert_allclose(strokes.thickness(images // 2), measured, rtol=0.02)
 
 
 def test_width_and_height_each_follow_their_own_stretch():
     scales = np.linspace(0.6, 1.2, 7)
     wide = np.stack([stroke(s_curve(wide=s), 2) for s in scales])
     tall = np.stack([stroke(s_curve(tall=s), 2) for s in scales])
-    np.testing.assert_allclose(properties.width(wide), 8 * scales + 2, atol=0.6)
-    np.testing.assert_allclose(properties.height(tall), 18 * scales + 2, atol=0.6)
-    assert np.ptp(properties.height(wide)) < 0.5
-    assert np.ptp(properties.width(tall)) < 0.5
+    np.testing.assert_allclose(strokes.width(wide), 8 * scales + 2, atol=0.6)
+    np.testing.assert_allclose(strokes.height(tall), 18 * scales + 2, atol=0.6)
+    assert np.ptp(strokes.height(wide)) < 0.5
+    assert np.ptp(strokes.width(tall)) < 0.5
 
 
 def test_every_property_is_finite_without_ink_and_independent_of_the_batch(rng):
     images = rng.integers(0, 256, (300, 12, 10), dtype=np.uint8)
     blank = np.zeros((3, 12, 10), np.uint8)
-    for name, measure in properties.PROPERTIES.items():
+    for name, measure in strokes.PROPERTIES.items():
         assert measure(blank).tolist() == [0, 0, 0], name
         assert measure(images[:0]).shape == (0,), name
         np.testing.assert_allclose(measure(images)[280:], measure(images[280:]))
@@ -301,6 +301,31 @@ def test_a_judge_learns_and_its_file_says_what_it_knows(tmp_path):
     assert steps[-1] == (6, 6)
     with pytest.raises(DataError, match=r"\(16, 16, 1\)"):
         judge.predict(images[:, :8])
+
+
+def test_a_judge_learns_from_mirrored_images_and_names_its_classes(tmp_path):
+    pytest.importorskip("torch")
+    from infogan_export.datasets import ImageSet
+    from infogan_export.errors import UsageError
+    from infogan_export.evaluation.train_judge import train_judge
+
+    # Left and right are told apart on whole images, but not on mirrored ones.
+    aside = np.zeros((100, 16, 16, 1), np.uint8)
+    aside[::2, :, 2:5], aside[1::2, :, 11:14] = 255, 255
+    sides = ImageSet(aside, np.arange(100) % 2, "sides")
+    out, names = tmp_path / "judge.onnx", ("left", "right")
+
+    def sureness(**options):
+        train_judge(sides, sides, out=out, epochs=12, **options)
+        return float(abs(np.diff(Judge(out).logits(aside))).mean())
+
+    assert sureness(flip=True) < 0.5 * sureness(labels=names)
+    assert Judge(out).report.labels == names
+    with pytest.raises(UsageError, match="2 classes need 2 names, got 1: left"):
+        train_judge(sides, sides, out=out, labels=names[:1])
+    alone = ImageSet(aside[:1], np.zeros(1, int), "alone")
+    with pytest.raises(DataError, match="at least 2 classes"):
+        train_judge(alone, alone, out=out)
 
 
 def test_what_is_no_judge_is_refused(tmp_path):

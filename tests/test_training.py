@@ -29,7 +29,7 @@ from infogan_export.errors import (
     TrainingError,
     UsageError,
 )
-from infogan_export.evaluation import properties
+from infogan_export.evaluation import strokes
 from infogan_export.latent import CategoricalCode, LatentSpec, Noise, UniformCode
 from infogan_export.training import checkpoint, objective
 from infogan_export.training.augmentation import augment
@@ -494,8 +494,8 @@ def test_movements_go_as_far_as_they_say() -> None:
     moved = move(bar, size, np.random.default_rng(0))
     pixels = (moved.images[:, 0] * 255).round().byte().numpy()
     lean, thicker = moved.amounts.numpy().T
-    np.testing.assert_allclose(properties.slant(pixels), lean, atol=0.06)
-    assert np.corrcoef(properties.thickness(pixels), thicker)[0, 1] > 0.9
+    np.testing.assert_allclose(strokes.slant(pixels), lean, atol=0.06)
+    assert np.corrcoef(strokes.thickness(pixels), thicker)[0, 1] > 0.9
 
 
 def test_steering_is_least_where_each_code_follows_its_own_movement() -> None:
@@ -563,7 +563,11 @@ def test_an_epoch_shows_no_image_twice_and_the_next_has_another_order(
 
 
 @pytest.mark.parametrize(
-    ("count", "batch", "said"), [(7, 8, "7 images are fewer than a batch of 8")]
+    ("count", "batch", "said"),
+    [
+        (7, 8, "7 images are fewer than a batch of 8"),
+        (1, 8, "at least 2 images, got 1"),
+    ],
 )
 def test_a_batch_that_cannot_be_drawn_is_refused(
     run: Callable[..., Checkpoint], count: int, batch: int, said: str

@@ -30,9 +30,13 @@ from infogan_export.evaluation.figures import (
     SetDistance,
     Where,
 )
-from infogan_export.evaluation.information import information_by_code
+from infogan_export.evaluation.information import (
+    information_by_code,
+    read_as_trained,
+)
 from infogan_export.evaluation.judge import JudgeReport
 from infogan_export.evaluation.naming import CodeEvidence, describe_uniform_codes
+from infogan_export.evaluation.properties import Family, family
 from infogan_export.latent import CategoricalCode, Latents, LatentSpec, UniformCode
 from infogan_export.runtime import Categories, Model, Recognition
 from infogan_export.traversal import traverse
@@ -139,6 +143,10 @@ def evaluate(
         given = _required(network, "judge or other network of features")
         return _RealFeatures(given, real)
 
+    @cache
+    def family_of() -> Family:
+        return _family(model).with_smile(judge)
+
     def drawn_training() -> Images:
         rng = np.random.default_rng(seed)
         few = min(samples, len(known))
@@ -164,16 +172,21 @@ def evaluate(
             seed=seed,
         ),
         labels=part("labels", lambda: _against_labels(model, test)),
-        information=part("information", lambda: _information(model, latents, images)),
+        information=part(
+            "information", lambda: _information(model, latents, images, seed=seed)
+        ),
         asked=part(
             "asked", lambda: _asked_drawn(model, judge, latents, images, seed=seed)
         ),
         quality=part("quality", lambda: reality().distance(images)),
         floor=part("floor", lambda: reality().distance(drawn_training())),
         baseline=part("baseline", lambda: reality().distance(drawn_baseline())),
-        properties=part("properties", lambda: _evidence(model, samples, seed=seed)),
+        properties=part(
+            "properties", lambda: _evidence(model, family_of(), samples, seed=seed)
+        ),
         sweeps=part(
-            "sweeps", lambda: _evidence(model, samples, seed=seed, steps=SWEEP_STEPS)
+            "sweeps",
+            lambda: _evidence(model, family_of(), samples, seed=seed, real=real),
         ),
         leakage=part("leakage", lambda: _leakage(model, judge, samples, seed=seed)),
         neighbours=part(
@@ -282,11 +295,15 @@ def _against_labels(model: Model, test: ImageSet) -> LabelAgreement:
 
 
 def _information(
-    model: Model, latents: Latents, images: Images
+    model: Model, latents: Latents, images: Images, *, seed: int
 ) -> tuple[CodeInformation, ...]:
     if not model.spec.codes:
         raise _Skipped("the model has no codes")
-    bounds = information_by_code(latents, _recognition(model, images))
+    try:
+        read = read_as_trained(model, images, seed=seed)
+    except ModelError as error:  # it is missing, or damaged
+        raise _Skipped(str(error)) from error
+    bounds = information_by_code(latents, read)
     return tuple(
         CodeInformation(code.name, code.entropy, bounds[code.name])
         for code in model.spec.codes
@@ -374,13 +391,36 @@ def inner_range(code: UniformCode) -> tuple[float, float]:
     return (3 * low + high) / 4, (low + 3 * high) / 4
 
 
+def _family(model: Model) -> Family:
+    """The properties that the model's codes were named after."""
+    try:
+        return family(str(model.metadata.export.get("properties", "strokes")))
+    except UsageError as error:  # of a later version
+        raise _Skipped(str(error)) from error
+
+
 def _evidence(
-    model: Model, samples: int, *, seed: int, steps: int | None = None
+    model: Model,
+    properties: Family,
+    samples: int,
+    *,
+    seed: int,
+    real: Images | None = None,
 ) -> tuple[CodeEvidence, ...]:
+    """Noise and other codes varying; or, with real images, along sweeps."""
     _require_uniform(model.spec)
+    deviations = None
+    if real is not None and properties.by_shift:
+        deviations = properties.deviations(real)
     return tuple(
         describe_uniform_codes(
-            model.draw, model.spec, seed=seed, count=samples, steps=steps
+            model.draw,
+            model.spec,
+            properties=properties.measures,
+            deviations=deviations,
+            seed=seed,
+            count=samples,
+            steps=None if real is None else SWEEP_STEPS,
         )
     )
 
@@ -477,9 +517,11 @@ def _require_alike(
         others.append((f"the baseline {baseline.name!r} draws images of", (h, w, c)))
     for what, other in others:
         if other != shape:
+            convert = other[:2] == shape[:2] and what.endswith("images are")
+            hint = f"; --channels {channels} converts them" if convert else ""
             raise DataError(
                 f"model {model.name!r} draws images of {_times(shape)}, {what} "
-                f"{_times(other)} (height x width x channels)"
+                f"{_times(other)} (height x width x channels){hint}"
             )
     for split, found in (("test", test), ("training", train)):
         if len(found) < FEWEST_IMAGES:

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from infogan_export.errors import DataError
 from infogan_export.latent import CategoricalCode, Latents
-from infogan_export.runtime import Categories, Gaussian, Recognition
+from infogan_export.runtime import Categories, Gaussian, Model, Recognition
 
 Reals = NDArray[np.floating[Any]]
 
@@ -86,6 +86,32 @@ def uniform_information(
     # the error of log(variance) / 2, to first order
     error = float(squares.std(ddof=1)) / variance / 2 / math.sqrt(len(squares))
     return _bound(nats, error, level, ceiling=None)
+
+
+def read_as_trained(
+    model: Model, images: NDArray[np.uint8], *, seed: int = 0
+) -> Recognition:
+    """What Q reads in generated images, shown as those that it learned from.
+
+    Where the recipe has noise for Q, the images get it, so that what counts is
+    seen rather than hidden in fine texture; its blur is part of the recognition
+    network.  Noise goes before that blur here, and after it in training.
+
+    Args:
+        model: with its recognition network.
+        images: uint8, (n, H, W) or (n, H, W, 3).
+        seed: of the noise.
+
+    Raises:
+        ModelError: the model has no recognition network.
+    """
+    deviation = float(model.metadata.training.get("recognition_noise", 0.0))
+    if not deviation:
+        return model.recognize(images)
+    rng = np.random.default_rng(seed)
+    noisy = images.astype(np.float32) / np.float32(255)
+    noisy += np.float32(deviation) * rng.standard_normal(noisy.shape, np.float32)
+    return model.recognize(np.clip(noisy, 0, 1))
 
 
 def information_by_code(

@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 from infogan_export.errors import MissingExtraError
 from infogan_export.evaluation.figures import LabelAgreement
 from infogan_export.evaluation.naming import CodeEvidence
-from infogan_export.evaluation.properties import PROPERTIES
 from infogan_export.latent import UniformCode
 from infogan_export.render import contact_sheet, save_image
 from infogan_export.runtime import Model
@@ -109,10 +108,10 @@ def correlation_picture(
         len(evidence), width=1.2 + 3.1 * len(evidence), height=1.2 + 0.32 * rows
     )
     for axes, found in zip(all_axes, evidence, strict=True):
-        rho = np.array([found.by_category[name] for name in PROPERTIES]).T
+        rho = np.array(list(found.by_category.values())).T
         axes.imshow(rho, cmap="RdBu_r", vmin=-1, vmax=1, aspect="auto")
         _write_cells(axes, rho, "{:.2f}", dark=abs(rho) > 0.7)
-        _tick(axes, list(PROPERTIES), categories)
+        _tick(axes, list(found.by_category), categories)
         axes.set_title(found.code, fontsize=10)
     return _figure_png(figure)
 

@@ -1,124 +1,90 @@
-"""What can be measured of a bright stroke on black: slant, thickness, size, ink.
-
-Each takes uint8 grey images (n, H, W) and gives float64 (n,).  An image
-without any ink measures 0.  They are sub-pixel, since anti-aliased edges count
-by their brightness, and made to rank images of one digit, not to survey them.
-"""
+"""The families of properties that images are measured by, and codes named after."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from itertools import product
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Literal, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
-Images = NDArray[np.uint8]
-Measured = NDArray[np.float64]
+from infogan_export.errors import UsageError, unknown
+from infogan_export.evaluation import photographs, strokes
+from infogan_export.evaluation.judge import Judge
+from infogan_export.evaluation.strokes import Images, Measured
 
-_CHUNK = 250  # images at a time
+Measure: TypeAlias = Callable[[Images], Measured]
+Properties: TypeAlias = Mapping[str, Measure]
+FamilyName = Literal["strokes", "photographs"]
+
+HAPPY = "happy"  # the class of a judge that `smile` is the probability of
 
 
-def slant(images: Images) -> Measured:
-    """Lean in pixels to the right per pixel upwards, from second moments.
+@dataclass(frozen=True)
+class Family:
+    """Properties that belong together.
 
-    The slope of the regression of x on height, so that a shear by s adds s:
-    0 is upright, positive leans right as italics do.
+    Attributes:
+        name: of the family.
+        measures: uint8 grey images (n, H, W) to float64 (n,), by property.
+        by_shift: whether a code is called after what it moves most, in standard
+            deviations of real images; else after what it correlates with most.
+            Strokes of one class have no spread that would be a measure for others.
     """
-    return _in_chunks(_slant, images)
+
+    name: FamilyName
+    measures: Properties
+    by_shift: bool
+
+    def with_smile(self, judge: object) -> Family:
+        """The same with ``smile``, where a judge of grey images knows who is happy.
+
+        Args:
+            judge: a `Judge`; anything else leaves the family as it is.
+        """
+        if not (self.by_shift and isinstance(judge, Judge)):
+            return self
+        report = judge.report
+        if HAPPY not in report.labels or report.image_shape[2] != 1:
+            return self
+        happy = report.labels.index(HAPPY)
+
+        def smile(images: Images) -> Measured:
+            """The probability that a face is happy, as a judge sees it."""
+            logits = judge.logits(images).astype(np.float64)
+            odds = np.exp(logits - logits.max(axis=1, keepdims=True))
+            share: Measured = odds[:, happy] / odds.sum(axis=1)
+            return share
+
+        return replace(self, measures={**self.measures, "smile": smile})
+
+    def deviations(self, images: Images) -> dict[str, float]:
+        """The standard deviation of each property in real images (n, H, W[, C])."""
+        grey = as_grey(images)
+        return {p: float(measure(grey).std()) for p, measure in self.measures.items()}
 
 
-def thickness(images: Images) -> Measured:
-    """Mean width of the stroke in pixels, from its area A and perimeter P.
+FAMILIES: Mapping[str, Family] = {
+    "strokes": Family("strokes", strokes.PROPERTIES, by_shift=False),
+    "photographs": Family("photographs", photographs.PROPERTIES, by_shift=True),
+}
 
-    A stroke of width w and length l with round ends has A = l w + pi w^2 / 4
-    and P = 2 l + pi w; this is the w that solves both.  (A closed loop, which
-    has no ends, measures a little thicker than it is.)  P is the total
-    variation of the bilinear surface through the pixels: by the coarea
-    formula, the mean perimeter over all grey thresholds.
+
+def family(name: str) -> Family:
+    """A family by name.
+
+    Raises:
+        UsageError: there is none of that name.
     """
-    return _in_chunks(_thickness, images)
+    if name not in FAMILIES:
+        raise UsageError(unknown("family of properties", name, FAMILIES))
+    return FAMILIES[name]
 
 
-def width(images: Images) -> Measured:
-    """Columns with ink, in pixels; a column counts by its brightest pixel."""
-    return _extent(images, axis=1)
-
-
-def height(images: Images) -> Measured:
-    """Rows with ink, in pixels; a row counts by its brightest pixel."""
-    return _extent(images, axis=2)
-
-
-def ink(images: Images) -> Measured:
-    """Mean brightness, 0 to 1."""
-    mean: Measured = images.mean(axis=(1, 2), dtype=np.float64)
-    return mean / 255
-
-
-def as_grey(images: Images) -> Images:
+def as_grey(images: NDArray[np.uint8]) -> Images:
     """Images (n, H, W[, C]) as grey ones (n, H, W), colours by their mean."""
     if images.ndim == 3:
         return images
     grey: Images = np.rint(images.mean(axis=3)).astype(np.uint8)
     return grey
-
-
-PROPERTIES: Mapping[str, Callable[[Images], Measured]] = {
-    "slant": slant,
-    "thickness": thickness,
-    "width": width,
-    "height": height,
-    "ink": ink,
-}
-
-
-def _slant(images: Measured) -> Measured:
-    _, rows, columns = images.shape
-    up, right = -np.arange(rows, dtype=float), np.arange(columns, dtype=float)
-    by_row = images.sum(axis=2)
-    total = by_row.sum(axis=1)
-    mean_up = _ratio(by_row @ up, total)
-    mean_right = _ratio(images.sum(axis=1) @ right, total)
-    covariance = _ratio(((images @ right) * up).sum(axis=1), total)
-    variance = _ratio(by_row @ up**2, total) - mean_up**2
-    return _ratio(covariance - mean_up * mean_right, variance)
-
-
-def _thickness(images: Measured) -> Measured:
-    framed = np.pad(images, ((0, 0), (1, 1), (1, 1)))
-    across, down = np.diff(framed, axis=2), np.diff(framed, axis=1)
-    top, bottom = across[:, :-1], across[:, 1:]
-    left, right = down[:, :, :-1], down[:, :, 1:]
-    # the gradient's length in each cell between four pixels, by 2x2 Gauss points
-    near, far = 0.5 - 0.5 / np.sqrt(3), 0.5 + 0.5 / np.sqrt(3)
-    perimeter = np.zeros(len(images))
-    for x, y in product((near, far), repeat=2):
-        slope_x = top * (1 - y) + bottom * y
-        slope_y = left * (1 - x) + right * x
-        perimeter += np.sqrt(slope_x**2 + slope_y**2).sum(axis=(1, 2)) / 4
-    peak = images.max(axis=(1, 2))
-    area = _ratio(images.sum(axis=(1, 2)), peak)
-    perimeter = _ratio(perimeter, peak)
-    round_ends = np.maximum(perimeter**2 - 4 * np.pi * area, 0)
-    return _ratio(4 * area, perimeter + np.sqrt(round_ends))
-
-
-def _extent(images: Images, *, axis: int) -> Measured:
-    profile = images.max(axis=axis).astype(np.float64)
-    return _ratio(profile.sum(axis=1), profile.max(axis=1))
-
-
-def _ratio(above: Measured, below: Measured) -> Measured:
-    """`above` / `below`, 0 where there is nothing below."""
-    return np.divide(above, below, out=np.zeros_like(above), where=below > 0)
-
-
-def _in_chunks(measure: Callable[[Measured], Measured], images: Images) -> Measured:
-    """Measure a chunk at a time: floats take eight times the memory."""
-    return np.concatenate([np.zeros(0), *(measure(chunk) for chunk in _chunks(images))])
-
-
-def _chunks(images: Images) -> Iterator[Measured]:
-    for start in range(0, len(images), _CHUNK):
-        yield images[start : start + _CHUNK].astype(np.float64)

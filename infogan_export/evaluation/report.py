@@ -80,6 +80,7 @@ def render_report(evaluation: Evaluation, *, model: Model, train: ImageSet) -> s
         _asked(evaluation),
         _quality(evaluation),
         _properties(evaluation, model),
+        _shifts(evaluation),
         _leakage(evaluation),
         _neighbours(evaluation, model, train),
         _conditions(evaluation),
@@ -264,6 +265,23 @@ def _properties(evaluation: Evaluation, model: Model) -> Iterator[str]:
             caption=f"Rank correlation by value of the categorical code, {how}. "
             f"Strongest on average: {strongest}.",
         )
+
+
+def _shifts(evaluation: Evaluation) -> Iterator[str]:
+    """The table of the codes: how far each property moves along each."""
+    moved = [found for found in evaluation.sweeps or () if found.shifts]
+    if not moved:
+        return
+    yield _paragraph(
+        "How far each property moves from one end of a code's sweep to the other, all "
+        "else held fixed, in standard deviations of the real test images."
+    )
+    names = list(moved[0].shifts)
+    rows = [
+        (found.code, *(f"{found.shifts[p]:+.2f}" for p in names), f"{found.others:.2f}")
+        for found in moved
+    ]
+    yield _table(("code", *names, "others"), rows)
 
 
 def _leakage(evaluation: Evaluation) -> Iterator[str]:

@@ -6,8 +6,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from infogan_export.evaluation.figures import Evaluation, SetDistance
-from infogan_export.evaluation.naming import CodeEvidence
-from infogan_export.evaluation.properties import PROPERTIES
+from infogan_export.evaluation.naming import KEPT, CodeEvidence
 
 
 class Row(NamedTuple):
@@ -33,8 +32,9 @@ def summary(evaluation: Evaluation) -> list[Row]:
 
 def named_property(evidence: CodeEvidence) -> str | None:
     """The property that a code is called after, or would be."""
-    wanted = evidence.code if evidence.code in PROPERTIES else evidence.name
-    return wanted if wanted in PROPERTIES else None
+    known = evidence.correlations
+    wanted = evidence.code if evidence.code in known else evidence.name
+    return wanted if wanted in known else None
 
 
 def _labels(evaluation: Evaluation) -> Iterator[Row]:
@@ -108,6 +108,14 @@ def _properties(evaluation: Evaluation) -> Iterator[Row]:
             f"{varying.correlations[name]:.3f}",
             f"all else held fixed {fixed.correlations[name]:.3f}",
         )
+    for found in evaluation.sweeps or ():
+        if found.shifts:
+            yield Row(
+                f"{found.code} over its sweep, {found.strongest}",
+                f"{found.shifts[found.strongest]:+.2f} sd",
+                f"others move {found.others:.2f} times as much at most"
+                + (": kept" if found.others < KEPT else ""),
+            )
 
 
 def _leakage(evaluation: Evaluation) -> Iterator[Row]:

@@ -5,7 +5,7 @@ Only here are labels seen; the models that it judges never meet them.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from infogan_export.atomic import atomic_path
-from infogan_export.errors import DataError, ExportError, OutputError
+from infogan_export.errors import DataError, ExportError, OutputError, UsageError
 from infogan_export.evaluation.judge import (
     METADATA_KEY,
     Judge,
@@ -46,6 +46,8 @@ def train_judge(
     out: Path,
     seed: int = 0,
     epochs: int = 10,
+    flip: bool = False,
+    labels: Sequence[str] = (),
     progress: Callable[[int, int], None] | None = None,
 ) -> JudgeReport:
     """Train a small classifier and write it to `out`.
@@ -56,12 +58,16 @@ def train_judge(
         out: the ONNX file to write.
         seed: of weights, order and augmentation.
         epochs: passes over `train`.
+        flip: learn from mirrored images as well, half of the time: right for faces,
+            wrong for digits.
+        labels: what class 0, 1, ... is called; by default its number.
         progress: called after each step with (steps done, steps in all).
 
     Returns:
         The report that is also inside the file.
 
     Raises:
+        UsageError: a number of labels that is not that of the classes.
         DataError: images without labels, or of sizes that do not fit.
         ExportError: the exported file disagrees with the trained network.
         OutputError: `out` could not be written.
@@ -70,17 +76,22 @@ def train_judge(
     if not out.parent.is_dir():  # before the minutes of training, not after
         raise OutputError(f"cannot write the judge {out}: no folder {out.parent}")
     classes = _count_classes(train, test)
+    if labels and len(labels) != classes:
+        raise UsageError(
+            f"{classes} classes need {classes} names, got {len(labels)}: "
+            f"{', '.join(labels)}"
+        )
     _, height, width, channels = train.images.shape
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         network = JudgeNetwork(channels, (height, width), classes=classes)
-        fit(network, train, seed=seed, epochs=epochs, progress=progress)
+        fit(network, train, seed=seed, epochs=epochs, flip=flip, progress=progress)
     unmeasured = JudgeReport(
         accuracy=0.0,
         data=train.name,
         train_sha256=train.sha256(),
         test_sha256=test.sha256(),
-        labels=tuple(str(label) for label in range(classes)),
+        labels=tuple(labels) or tuple(str(label) for label in range(classes)),
         image_shape=(height, width, channels),
         seed=seed,
         epochs=epochs,
@@ -122,6 +133,7 @@ def fit(
     *,
     seed: int,
     epochs: int,
+    flip: bool = False,
     progress: Callable[[int, int], None] | None = None,
 ) -> None:
     """Fit a network to labelled images, each slightly moved, in one cycle.
@@ -146,7 +158,11 @@ def fit(
         if start == 0:
             order = torch.randperm(len(images))
         chosen = order[start : start + batch]
-        moved = move(images[chosen], MOVEMENT, rng).images
+        batch_images = images[chosen]
+        if flip:
+            mirrored = torch.from_numpy(rng.random(batch) < 0.5)[:, None, None, None]
+            batch_images = torch.where(mirrored, batch_images.flip(3), batch_images)
+        moved = move(batch_images, MOVEMENT, rng).images
         logits, _ = network(moved.contiguous(memory_format=torch.channels_last))
         loss = nn.functional.cross_entropy(logits, labels[chosen])
         optimizer.zero_grad()
@@ -218,6 +234,11 @@ def _count_classes(train: ImageSet, test: ImageSet) -> int:
             f"a judge needs height and width divisible by 4, got {height}x{width}"
         )
     classes = int(train.labels.max()) + 1
+    if classes < 2:
+        raise DataError(
+            f"a judge tells at least 2 classes apart, and all {len(train)} training "
+            f"images have label 0"
+        )
     if int(test.labels.max()) >= classes:
         raise DataError(
             f"a test label {int(test.labels.max())} that no training image has; "

@@ -95,7 +95,7 @@ def in_smallest_form(
         )
     if storage == "float32":
         facts = {"storage": "float32", "difference": plain}
-        return ComparedFile(graph, replace(about, export=facts))
+        return ComparedFile(graph, replace(about, export={**about.export, **facts}))
     for bits, width in product(_BITS, _WIDTHS):
         small = with_whole_weights(graph, bits=bits, width=width, smallest=smallest)
         found = _difference(small, inputs, wanted, as_read)
@@ -107,7 +107,7 @@ def in_smallest_form(
                 "difference": found,
                 "float32_difference": plain,
             }
-            return ComparedFile(small, replace(about, export=facts))
+            return ComparedFile(small, replace(about, export={**about.export, **facts}))
     raise ExportError(
         f"{about.name}: with 16-bit weights the {about.role} differs from torch by "
         f"{found:.2g}, near or above half a grey level; use float32 storage"

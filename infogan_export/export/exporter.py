@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from infogan_export.atomic import make_folder
 from infogan_export.datasets import ImageSet
-from infogan_export.errors import DataError
+from infogan_export.errors import DataError, UsageError
 from infogan_export.evaluation.association import match_categories
 from infogan_export.evaluation.judge import Judge
 from infogan_export.evaluation.naming import (
@@ -24,6 +24,7 @@ from infogan_export.evaluation.naming import (
     describe_uniform_codes,
     order_categories,
 )
+from infogan_export.evaluation.properties import Family, FamilyName, family
 from infogan_export.export.compared import ComparedFile, Storage, in_smallest_form
 from infogan_export.export.figures import measure
 from infogan_export.export.inference import (
@@ -40,6 +41,7 @@ from infogan_export.training.checkpoint import Checkpoint
 from infogan_export.training.networks import Discriminator, Generator
 
 COMPARED = 64
+_SWEEP_STEPS, _REAL = 11, 5000  # of shifts: images in a sweep, and real images
 _NAMED_FROM = 0.5  # accuracy below which categories stand for no classes
 
 
@@ -54,6 +56,8 @@ class ExportOptions:
         category_name: what the first categorical code is called where its
             categories can be matched with the labels, ``digit`` for instance.
         licence: of the training images, where the data set did not tell.
+        properties: the family that uniform codes are measured by and named after.
+        notice: what whoever uses the model should know of the people in it.
     """
 
     name: str
@@ -61,6 +65,8 @@ class ExportOptions:
     description: str = ""
     category_name: str = "category"
     licence: str = ""
+    properties: FamilyName = "strokes"
+    notice: str = ""
 
 
 @dataclass(frozen=True)
@@ -91,12 +97,15 @@ def export_checkpoint(
         checkpoint: the trained run; its averaged weights are exported.
         folder: where to write, made if need be.
         options: name, storage, description.
-        labelled: images whose labels name the categories.
+        labelled: images whose labels name the categories; photographs' spread is
+            the measure of what a code moves.
         test: labelled images for the accuracy of recognition.
-        judge: a classifier for whether what is asked is what is drawn.
+        judge: a classifier for whether what is asked is what is drawn, and of
+            smiles where it knows who is happy.
         on_stage: told what is being done.
 
     Raises:
+        UsageError: photographs are to be measured, and no real ones are given.
         ExportError: a graph that differs from torch by more than 1e-4 (float32)
             or half a grey level (int16).
         OutputError: the folder cannot be written.
@@ -104,12 +113,18 @@ def export_checkpoint(
     G, D = averaged_networks(checkpoint)
     spec = checkpoint.config.spec
     about = _metadata(checkpoint, options)
+    measured = family(options.properties).with_smile(judge)
+    if measured.by_shift and labelled is None:
+        raise UsageError(
+            f"{options.properties} are measured in standard deviations of real images, "
+            f"and none are given; name them with --label-data"
+        )
     make_folder(folder)
     with tempfile.TemporaryDirectory() as scratch:
         on_stage("converting")
         _write(Path(scratch), *_build(G, D, about, "float32"))
         on_stage("measuring what the codes do")
-        meaning, evidence = _find_meaning(load(scratch), labelled, options)
+        meaning, evidence = _find_meaning(load(scratch), labelled, options, measured)
     spec = relabel(G, D, spec, meaning)
     about = replace(about, spec=spec)
     with tempfile.TemporaryDirectory() as scratch:
@@ -117,7 +132,7 @@ def export_checkpoint(
         files = _build(G, D, about, options.storage)
         _write(Path(scratch), *files)
         on_stage("measuring the exported files")
-        figures = measure(load(scratch), evidence, test=test, judge=judge)
+        figures = measure(load(scratch), evidence, measured, test=test, judge=judge)
     files = [replace(f, about=replace(f.about, metrics=figures)) for f in files]
     _write(folder, *files)
     return Exported(files[0].about, evidence)
@@ -150,16 +165,30 @@ def _metadata(checkpoint: Checkpoint, options: ExportOptions) -> ModelMetadata:
             "sha256": data.sha256,
             "licence": options.licence or data.licence,
         },
+        export={"properties": options.properties},
         description=options.description,
+        notice=options.notice,
     )
 
 
 def _find_meaning(
-    model: Model, labelled: ImageSet | None, options: ExportOptions
+    model: Model,
+    labelled: ImageSet | None,
+    options: ExportOptions,
+    measured: Family,
 ) -> tuple[Meaning, list[CodeEvidence]]:
     """Names by measurement, and the order of the first code's categories."""
     spec = model.spec
-    evidence = describe_uniform_codes(model.draw, spec)
+    deviations = None
+    if measured.by_shift and labelled is not None:
+        deviations = measured.deviations(labelled.images[:_REAL])
+    evidence = describe_uniform_codes(
+        model.draw,
+        spec,
+        properties=measured.measures,
+        deviations=deviations,
+        steps=_SWEEP_STEPS if deviations else None,
+    )
     by_code = {found.code: found for found in evidence}
     codes: list[Code] = []
     order: dict[str, Sequence[int]] = {}
@@ -177,17 +206,21 @@ def _find_meaning(
         if found.name == code.name:
             codes.append(code)
             continue
-        rho = abs(found.correlations[found.name])
-        codes.append(
-            replace(
-                code,
-                name=found.name,
-                description=f"rank correlation {rho:.3f} with measured {found.name}",
-            )
-        )
+        codes.append(replace(code, name=found.name, description=_evidently(found)))
         if found.sign < 0:
             turned.add(found.name)
     return Meaning(tuple(codes), order, frozenset(turned)), evidence
+
+
+def _evidently(found: CodeEvidence) -> str:
+    """Why a code has its name, in half a line."""
+    if found.shifts:
+        return (
+            f"moves measured {found.name} by {abs(found.shifts[found.name]):.1f} "
+            f"deviations of the data, others {found.others:.2f} of that at most"
+        )
+    rho = abs(found.correlations[found.name])
+    return f"rank correlation {rho:.3f} with measured {found.name}"
 
 
 def _match(

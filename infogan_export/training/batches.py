@@ -46,7 +46,7 @@ class Batches:
 
         Raises:
             TrainingError: the batch does not divide over the processes, or is
-                larger than the data set.
+                larger than the data set; or that is a single image.
         """
         self._seed, self._size = config.seed, config.batch_size
         self._flip = config.flip
@@ -56,6 +56,8 @@ class Batches:
                 f"a batch of {self._size} does not divide over {fabric.world_size} "
                 f"processes with 2 or more images each"
             )
+        if len(images) < 2:
+            raise TrainingError(f"a run needs at least 2 images, got {len(images)}")
         if len(images) < self._size:
             raise TrainingError(
                 f"{len(images)} images are fewer than a batch of {self._size}; "

@@ -27,6 +27,7 @@ def page_card(model: Model, *, recognizes: bool) -> dict[str, Any]:
     return {
         "name": model.name,
         "description": model.metadata.description,
+        "notice": model.metadata.notice,
         "image_shape": list(model.image_shape),
         "noise": model.spec.to_dict()["noise"],
         "codes": codes,

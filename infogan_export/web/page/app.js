@@ -320,6 +320,7 @@ async function openModel(name) {
   layout = new Layout(card);
   document.title = `${name} · InfoGAN explorer`;
   $("description").textContent = card.description;
+  $("notice").textContent = card.notice ?? "";
   $("model").value = name;
   $("reading").hidden = !card.recognizes;
   $("read").hidden = true;
