@@ -53,7 +53,7 @@ class EncoderConfig:
     """
 
     seed: int = 0
-    steps: int = 5000
+    steps: int = 3000
     batch_size: int = 128
     rate: float = 2e-3
     beta1: float = 0.9
