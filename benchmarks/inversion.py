@@ -20,13 +20,13 @@ from photos import DIGITS, write
 
 import infogan_export
 from infogan_export.datasets import read_images
-from infogan_export.evaluation import properties
+from infogan_export.evaluation import strokes
 from infogan_export.evaluation.association import rank_correlation
 from infogan_export.evaluation.judge import Judge
 from infogan_export.preparation import prepare_files
 
 BATCH = 64
-STYLES = {"slant": properties.slant, "thickness": properties.thickness}
+STYLES = {"slant": strokes.slant, "thickness": strokes.thickness}
 
 
 def row(what: str, wanted: str, found: str) -> None:

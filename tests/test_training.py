@@ -343,6 +343,21 @@ def test_agreement_on_real_images_needs_a_q_that_sees_them() -> None:
     one_line(error)
 
 
+@pytest.mark.parametrize("name", ["faces", "mnist"])
+def test_balanced_codes_move_the_first_layer_as_much_as_the_noise(
+    fabric: Fabric, name: str
+) -> None:
+    config, side = PRESETS[name], {"faces": 48, "mnist": 28}[name]
+    G = bare(build_state(replace(config, balance=True), (1, side, side), fabric).G)
+    latents = torch.from_numpy(config.spec.sample(2000, seed=1))
+    parts = torch.zeros(2, *latents.shape)
+    parts[0, :, : config.spec.noise_dim] = latents[:, : config.spec.noise_dim]
+    parts[1, :, config.spec.noise_dim :] = latents[:, config.spec.noise_dim :]
+    with torch.no_grad():
+        by_noise, by_codes = G.dense[0](parts).var(dim=1).mean(dim=1)
+    assert by_codes / by_noise == pytest.approx(1, rel=0.1)
+
+
 def test_a_young_average_forgets_the_start(fabric: Fabric) -> None:
     for warm_up in (False, True):
         config = replace(FACE_TOY, ema_warm_up=warm_up)
