@@ -227,7 +227,7 @@ def install() -> None:
         row("wheel", "<= 40 MB", f"{wheel.stat().st_size / 1e6:.1f} MB")
         base = installed_size(Path(folder) / "base", str(wheel))
         whole = installed_size(Path(folder) / "whole", str(wheel), "torch")
-        row("base install, with all dependencies", "<= 250 MB", f"{base / 1e6:.0f} MB")
+        row("base install, with all dependencies", "<= 250 MB", f"{base / 1e6:.1f} MB")
         row("the same with torch", "", f"{whole / 1e6:,.0f} MB")
 
 
