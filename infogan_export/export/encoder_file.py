@@ -19,6 +19,7 @@ from infogan_export.export.compared import ComparedFile, Storage, in_smallest_fo
 from infogan_export.export.exporter import to_compare
 from infogan_export.export.inference import fold_batch_norm
 from infogan_export.export.onnx_file import to_onnx
+from infogan_export.export.origin import data_facts, training_facts
 from infogan_export.latent import LatentSpec
 from infogan_export.metadata import ImageShape, ModelMetadata
 from infogan_export.runtime import BATCH, Model, load
@@ -160,27 +161,14 @@ def _generator(checkpoint: EncoderCheckpoint, folder: Path) -> Model:
 def _metadata(
     checkpoint: EncoderCheckpoint, model: ModelMetadata, description: str, licence: str
 ) -> ModelMetadata:
-    config, data = checkpoint.config, checkpoint.data
     return ModelMetadata(
         name=model.name,
         role="encoder",
         image_shape=model.image_shape,
         spec=model.spec,
-        training={
-            **config.to_dict(),
-            "generator_sha256": checkpoint.generator_sha256,
-            "step": checkpoint.step,
-            "images_seen": checkpoint.step * config.batch_size,
-            "seconds": round(checkpoint.seconds),
-            "version": checkpoint.version,
-            "commit": checkpoint.commit,
-        },
-        data={
-            "name": data.name,
-            "images": data.images,
-            "sha256": data.sha256,
-            "licence": licence or data.licence,
-        },
+        training=training_facts(checkpoint)
+        | {"generator_sha256": checkpoint.generator_sha256},
+        data=data_facts(checkpoint.data, licence),
         description=description,
     )
 

@@ -33,6 +33,7 @@ from infogan_export.export.inference import (
     averaged_networks,
 )
 from infogan_export.export.onnx_file import to_onnx
+from infogan_export.export.origin import data_facts, training_facts
 from infogan_export.export.relabel import Meaning, relabel
 from infogan_export.latent import CategoricalCode, Code, LatentSpec
 from infogan_export.metadata import ModelMetadata, Role
@@ -144,27 +145,13 @@ def _write(folder: Path, *files: ComparedFile) -> None:
 
 
 def _metadata(checkpoint: Checkpoint, options: ExportOptions) -> ModelMetadata:
-    config, data = checkpoint.config, checkpoint.data
-    recipe = {k: v for k, v in config.to_dict().items() if k != "spec"}
     return ModelMetadata(
         name=options.name,
         role="generator",
         image_shape=checkpoint.shape,
-        spec=config.spec,
-        training={
-            **recipe,
-            "step": checkpoint.step,
-            "images_seen": checkpoint.step * config.batch_size,
-            "seconds": round(checkpoint.seconds),
-            "version": checkpoint.version,
-            "commit": checkpoint.commit,
-        },
-        data={
-            "name": data.name,
-            "images": data.images,
-            "sha256": data.sha256,
-            "licence": options.licence or data.licence,
-        },
+        spec=checkpoint.config.spec,
+        training=training_facts(checkpoint),
+        data=data_facts(checkpoint.data, options.licence),
         export={"properties": options.properties},
         description=options.description,
         notice=options.notice,
