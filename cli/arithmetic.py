@@ -7,11 +7,13 @@ from typing import Annotated
 import typer
 
 from .options import (
+    PICTURE_FILE,
     ModelName,
     Padding,
     Scale,
     Seed,
     Show,
+    output_option,
     parse_images,
     parse_settings,
 )
@@ -52,16 +54,7 @@ def arithmetic(
     seed: Seed = 0,
     scale: Scale = None,
     padding: Padding = 2,
-    output: Annotated[
-        str | None,
-        typer.Option(
-            "--output",
-            "-o",
-            help="File to write: .png, .jpg or .webp; - is stdout.",
-            show_default="arithmetic.png",
-            metavar="FILE",
-        ),
-    ] = None,
+    output: Annotated[str | None, output_option(PICTURE_FILE, "arithmetic.png")] = None,
     show: Show = False,
 ) -> None:
     """Draw A - B + C of latents: what is in A and not in B, added to C.

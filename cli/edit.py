@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from .options import (
+    PICTURE_FILE,
     Inside,
     Iterations,
     Labels,
@@ -17,6 +18,7 @@ from .options import (
     Scale,
     Show,
     Tolerance,
+    output_option,
     parse_edits,
 )
 from .output import chosen_output, save, show_picture
@@ -49,16 +51,7 @@ def edit(
     scale: Scale = None,
     padding: Padding = 2,
     labels: Labels = False,
-    output: Annotated[
-        str | None,
-        typer.Option(
-            "--output",
-            "-o",
-            help="File to write: .png, .jpg or .webp; - is stdout.",
-            show_default="edit.png",
-            metavar="FILE",
-        ),
-    ] = None,
+    output: Annotated[str | None, output_option(PICTURE_FILE, "edit.png")] = None,
     show: Show = False,
 ) -> None:
     """Read an image's codes, change some, and draw it again.

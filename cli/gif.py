@@ -9,6 +9,7 @@ import typer
 from infogan_export.errors import UsageError
 
 from .options import (
+    ANIMATION_FILE,
     From,
     ModelName,
     Padding,
@@ -20,6 +21,7 @@ from .options import (
     Show,
     Start,
     Vary,
+    output_option,
     parse_ranges,
     parse_settings,
 )
@@ -83,14 +85,7 @@ def gif(
         ),
     ] = False,
     output: Annotated[
-        str | None,
-        typer.Option(
-            "--output",
-            "-o",
-            help="File to write: .gif, .webp, .apng or .mp4; - is stdout, a GIF.",
-            show_default="traversal.gif, or walk.gif",
-            metavar="FILE",
-        ),
+        str | None, output_option(ANIMATION_FILE, "traversal.gif, or walk.gif")
     ] = None,
     show: Show = False,
 ) -> None:

@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from .options import (
+    PICTURE_FILE,
     From,
     ModelName,
     Padding,
@@ -18,6 +19,7 @@ from .options import (
     Show,
     Start,
     Vary,
+    output_option,
     parse_ranges,
     parse_settings,
 )
@@ -55,16 +57,7 @@ def grid(
         bool,
         typer.Option("--labels", help="Write the values along the axes."),
     ] = False,
-    output: Annotated[
-        str | None,
-        typer.Option(
-            "--output",
-            "-o",
-            help="File to write: .png, .jpg or .webp; - is stdout.",
-            show_default="grid.png",
-            metavar="FILE",
-        ),
-    ] = None,
+    output: Annotated[str | None, output_option(PICTURE_FILE, "grid.png")] = None,
     show: Show = False,
 ) -> None:
     """Draw a sheet: columns sweep a code, rows are other draws.

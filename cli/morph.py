@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from .options import (
+    ANIMATION_FILE,
     Inside,
     Iterations,
     ModelName,
@@ -16,6 +17,7 @@ from .options import (
     Scale,
     Show,
     Tolerance,
+    output_option,
 )
 from .output import ProgressBar, chosen_output, play, save
 from .subjects import read_from
@@ -40,16 +42,7 @@ def morph(
     seconds: Annotated[float, typer.Option(help="Length of it all.")] = 3,
     scale: Scale = None,
     padding: Padding = 2,
-    output: Annotated[
-        str | None,
-        typer.Option(
-            "--output",
-            "-o",
-            help="File to write: .gif, .webp, .apng or .mp4; - is stdout, a GIF.",
-            show_default="morph.gif",
-            metavar="FILE",
-        ),
-    ] = None,
+    output: Annotated[str | None, output_option(ANIMATION_FILE, "morph.gif")] = None,
     show: Show = False,
 ) -> None:
     """Turn one image into another, through latent space.

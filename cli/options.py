@@ -5,13 +5,23 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from infogan_export.errors import UsageError
 
 MOST_IMAGES = 1000
+PICTURE_FILE = "File to write: .png, .jpg or .webp; - is stdout."
+ANIMATION_FILE = "File to write: .gif, .webp, .apng or .mp4; - is stdout, a GIF."
+
+
+def output_option(text: str, default: str) -> Any:
+    """A command's -o, with what it may be, and what is written without it."""
+    return typer.Option(
+        "--output", "-o", help=text, show_default=default, metavar="FILE"
+    )
+
 
 ModelName = Annotated[
     str,

@@ -10,6 +10,7 @@ import typer
 from infogan_export.errors import UsageError
 
 from .options import (
+    PICTURE_FILE,
     AsJson,
     Inside,
     Iterations,
@@ -20,6 +21,7 @@ from .options import (
     Scale,
     Show,
     Tolerance,
+    output_option,
 )
 from .output import STDOUT, chosen_output, print_json, save, show_picture
 from .subjects import read_from
@@ -40,14 +42,7 @@ def reconstruct(
     labels: Labels = False,
     as_json: AsJson = False,
     output: Annotated[
-        str | None,
-        typer.Option(
-            "--output",
-            "-o",
-            help="File to write: .png, .jpg or .webp; - is stdout.",
-            show_default="reconstruct.png",
-            metavar="FILE",
-        ),
+        str | None, output_option(PICTURE_FILE, "reconstruct.png")
     ] = None,
     show: Show = False,
 ) -> None:

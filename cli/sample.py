@@ -16,6 +16,7 @@ from .options import (
     Settings,
     Show,
     Start,
+    output_option,
     parse_settings,
 )
 from .output import STDOUT, ProgressBar, chosen_output, save, show_picture
@@ -44,13 +45,10 @@ def sample(
     ] = False,
     output: Annotated[
         str | None,
-        typer.Option(
-            "--output",
-            "-o",
-            help="A sheet (.png, .jpg, .webp; - is stdout), a FOLDER/ of PNGs, .npz "
+        output_option(
+            "A sheet (.png, .jpg, .webp; - is stdout), a FOLDER/ of PNGs, .npz "
             "with images and latents, or .npy, a stream of any length.",
-            show_default="sample.png",
-            metavar="FILE",
+            "sample.png",
         ),
     ] = None,
     show: Show = False,

@@ -205,8 +205,12 @@ def traversal_animation(
     turns = [len(part) for part in np.array_split(np.arange(film.path), len(names))]
     move = _swing if film.loop == SEAMLESS else _climb
     moves = [move(*turn) for turn in zip(sweeps, turns, strict=True)]
-    drawn = spec.sample(film.samples, seed=seed, start=start)
-    latents = spec.assign(subjects.latents if subjects else drawn, codes)
+    latents = spec.assign(
+        subjects.latents
+        if subjects
+        else spec.sample(film.samples, seed=seed, start=start),
+        codes,
+    )
     latents = np.tile(latents, (film.path, 1))
     for index, (name, values) in enumerate(zip(names, moves, strict=True)):
         waiting, done = sum(turns[:index]), sum(turns[index + 1 :])

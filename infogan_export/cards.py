@@ -132,11 +132,7 @@ def _note(record: Mapping[str, Any]) -> str:
 
 
 def _paths(files: ModelFiles) -> list[Path]:
-    return [
-        p
-        for p in (files.generator, files.recognition, files.encoder, files.golden)
-        if p
-    ]
+    return [*files.networks, *([files.golden] if files.golden else [])]
 
 
 def _digest(path: Path) -> str:

@@ -41,6 +41,12 @@ class ModelFiles:
         return self.sha256.get(f"{role}.onnx")
 
     @property
+    def networks(self) -> list[Path]:
+        """The files of the networks that it has."""
+        paths = (self.generator, self.recognition, self.encoder)
+        return [path for path in paths if path is not None]
+
+    @property
     def golden(self) -> Path | None:
         """The picture that the model must reproduce, if it came with one."""
         path = self.folder / GOLDEN

@@ -38,7 +38,7 @@ def check_model(files: ModelFiles) -> Check:
     """Verify a model's files and draw its golden picture again, offline."""
     digests: dict[str, str] = {}
     try:
-        for name in sorted({*files.sha256, *_networks(files)}):
+        for name in sorted({*files.sha256, *(p.name for p in files.networks)}):
             digests[name] = _digest(files.folder / name, files.sha256.get(name))
         model = load(files.name if files.origin == "embedded" else files.generator)
         if files.recognition is not None:
@@ -49,14 +49,6 @@ def check_model(files: ModelFiles) -> Check:
     except InfoganError as error:
         return Check(files.name, digests, problem=str(error))
     return Check(files.name, digests, difference)
-
-
-def _networks(files: ModelFiles) -> list[str]:
-    return [
-        p.name
-        for p in (files.generator, files.recognition, files.encoder)
-        if p is not None
-    ]
 
 
 def _digest(path: Path, wanted: str | None) -> str:

@@ -145,8 +145,10 @@ def grid_sheet(
     enlarged = fitting_scale(model, columns, WIDTH) if scale is None else scale
     require_picture(model, down, columns, enlarged, padding)
 
-    drawn = spec.sample(count, seed=seed, start=start)
-    base = spec.assign(subjects.latents if subjects else drawn, codes or {})
+    base = spec.assign(
+        subjects.latents if subjects else spec.sample(count, seed=seed, start=start),
+        codes or {},
+    )
     pairs = [(sweep.name, sweep.values) for sweep in sweeps]
     latents = (
         traverse_two(base, spec, pairs[0], pairs[1])

@@ -5,12 +5,15 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
-from typing import Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from infogan_export.errors import TrainingError, UsageError, unknown
 from infogan_export.latent import CategoricalCode, LatentSpec, Noise, UniformCode
 from infogan_export.philox import MAX_SEED
 from infogan_export.training.networks import Architecture
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
 
 Adversarial = Literal["non-saturating", "hinge"]
 
@@ -253,13 +256,12 @@ class TrainingConfig:
         except (KeyError, TypeError) as error:
             raise TrainingError(f"not a training configuration: {error}") from None
 
-    def difference(self, other: TrainingConfig) -> list[str]:
-        """The names of the fields in which two configurations differ."""
-        return [
-            f.name
-            for f in fields(self)
-            if getattr(self, f.name) != getattr(other, f.name)
-        ]
+
+def differing_fields(one: DataclassInstance, other: DataclassInstance) -> list[str]:
+    """The names of the fields in which two configurations of a kind differ."""
+    return [
+        f.name for f in fields(one) if getattr(one, f.name) != getattr(other, f.name)
+    ]
 
 
 def decayed(step: int, steps: int, start: float, to: float) -> float:

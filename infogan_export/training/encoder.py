@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from itertools import pairwise
 from typing import Any
 
@@ -105,14 +105,6 @@ class EncoderConfig:
             return cls(**data)
         except TypeError as error:
             raise TrainingError(f"not an encoder's configuration: {error}") from None
-
-    def difference(self, other: EncoderConfig) -> list[str]:
-        """The names of the fields in which two configurations differ."""
-        return [
-            f.name
-            for f in fields(self)
-            if getattr(self, f.name) != getattr(other, f.name)
-        ]
 
 
 class Encoder(nn.Module):

@@ -23,6 +23,7 @@ from infogan_export.training.checkpoint import (
     package_version,
     source_commit,
 )
+from infogan_export.training.config import differing_fields
 from infogan_export.training.encoder import Encoder, EncoderConfig, as_latents
 from infogan_export.training.health import stop_if_diverged
 from infogan_export.training.inversion import Target, inversion_loss
@@ -199,7 +200,7 @@ class _Encoding:
                 f"{self._target.generator_sha256[:12]}"
             )
         config = replace(saved.config, steps=self.config.steps)
-        require_same_options(config.difference(self.config))
+        require_same_options(differing_fields(config, self.config))
         require_same_images(saved.data, self._data)
         bare(self._E).load_state_dict(saved.encoder)
         self._optimizer.load_state_dict(saved.optimizer)

@@ -17,7 +17,7 @@ from infogan_export.training.checkpoint import (
     package_version,
     source_commit,
 )
-from infogan_export.training.config import TrainingConfig
+from infogan_export.training.config import TrainingConfig, differing_fields
 from infogan_export.training.networks import (
     Discriminator,
     Generator,
@@ -189,7 +189,9 @@ def restore(
         TrainingError: it was made with other options or other images.
     """
     # A longer run of the same recipe may go on from a shorter one's end.
-    require_same_options(replace(saved.config, steps=config.steps).difference(config))
+    require_same_options(
+        differing_fields(replace(saved.config, steps=config.steps), config)
+    )
     require_same_images(saved.data, data)
     bare(state.G).load_state_dict(saved.generator)
     bare(state.D).load_state_dict(saved.discriminator)
