@@ -139,21 +139,32 @@ def prepare(picture: Image.Image, model: Model, *, strokes: bool) -> Prepared:
         UsageError: too small, no digit, or several.
     """
     channels, height, width = model.image_shape
+    made_grey = "made grey" if channels == 1 and in_colour(picture) else ""
     picture = picture.convert("L" if channels == 1 else "RGB")
     pixels: Images = np.asarray(picture)
     fits = picture.size == (width, height)
     if fits and not (strokes and not _has_black_border(pixels[None])):
         if strokes and not pixels.any():
             raise UsageError("shows nothing: it is black all over")
-        return Prepared(pixels)
+        return Prepared(pixels, made_grey)
     if min(picture.size) < _MIN_SIDE:
         raise UsageError(
             f"has {picture.width} x {picture.height} pixels, too few to show "
             f"anything; at least {_MIN_SIDE} x {_MIN_SIDE} are needed"
         )
-    if strokes and height == width:
-        return _stroke_image(picture, side=height)
-    return _photograph(picture, (width, height))
+    prepared = (
+        _stroke_image(picture, side=height)
+        if strokes and height == width
+        else _photograph(picture, (width, height))
+    )
+    said = ", ".join(filter(None, (made_grey, prepared.said)))
+    return Prepared(prepared.image, said)
+
+
+def in_colour(picture: Image.Image) -> bool:
+    """Whether a picture of mode L or RGB has a pixel that is not grey."""
+    levels = np.asarray(picture)
+    return levels.ndim == 3 and bool((levels != levels[..., :1]).any())
 
 
 def open_picture(path: str | os.PathLike[str]) -> Image.Image:

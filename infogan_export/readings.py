@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from infogan_export.errors import UsageError
-from infogan_export.preparation import open_picture
+from infogan_export.preparation import in_colour, open_picture
 from infogan_export.runtime import Categories, Gaussian, Images, Model, Recognition
 
 
@@ -29,14 +29,21 @@ def read_image_files(
 
     Raises:
         DataError: a file that is no image, or a damaged one.
-        UsageError: an image of another size.
+        UsageError: an image of another size, or a coloured one where the model
+            reads grey.
     """
     from PIL.Image import Resampling
 
     channels, height, width = model.image_shape
     images = []
     for path in paths:
-        picture = open_picture(path).convert("L" if channels == 1 else "RGB")
+        picture = open_picture(path)
+        if channels == 1 and in_colour(picture):
+            raise UsageError(
+                f"{path} is in colour, and {model.name!r} reads grey; --prepare "
+                f"makes it so"
+            )
+        picture = picture.convert("L" if channels == 1 else "RGB")
         if resize and picture.size != (width, height):
             picture = picture.resize((width, height), Resampling.LANCZOS)
         if picture.size != (width, height):

@@ -410,6 +410,8 @@ WRONG = {
     "recognize -m tiny nothing.png": (1, "nothing.png"),
     "recognize -m tiny --no-prepare large.png": (2, "--prepare"),
     "recognize -m tiny --prepare --resize large.png": (2, "--resize"),
+    "recognize -m tiny --no-prepare coloured.png": (2, "reads grey; --prepare"),
+    "recognize -m tiny --resize coloured.png": (2, "reads grey; --prepare"),
     "recognize small.png": (2, "1 x 1"),
     "recognize large.png": (2, "no digit"),
     "edit -m tiny own.png": (2, "--every"),
@@ -450,6 +452,9 @@ def test_an_error_is_one_line_and_leaves_everything_as_it_was(
     (tmp_path / "old.gif").write_text("old")
     (tmp_path / "folder.png").mkdir()
     save_image(np.zeros((9, 11), np.uint8), tmp_path / "large.png")
+    coloured = np.zeros((8, 8, 3), np.uint8)
+    coloured[2:5, 2:5, 0] = 200
+    save_image(coloured, tmp_path / "coloured.png")
     save_image(np.zeros((1, 1), np.uint8), tmp_path / "small.png")
     save_image(np.full((8, 8), 40, np.uint8), tmp_path / "own.png")
     before = {p: p.stat() for p in tmp_path.rglob("*")}

@@ -125,6 +125,13 @@ def test_what_was_understood_is_told(mnist: Model, tmp_path: Path) -> None:
     seven().save(tmp_path / "a.png")
     said = prepare_files([tmp_path / "a.png"], mnist)[0].said
     assert "inverted" in said and "cropped" in said
+    assert "grey" not in said
+    seven().convert("RGB").save(tmp_path / "a.png")
+    assert prepare_files([tmp_path / "a.png"], mnist)[0].said == said
+    Image.merge("RGB", [seven(), seven(), Image.new("L", seven().size, 200)]).save(
+        tmp_path / "a.png"
+    )
+    assert "made grey" in prepare_files([tmp_path / "a.png"], mnist)[0].said
 
 
 def test_strokes_that_do_not_touch_are_one_digit_and_dirt_is_none(
