@@ -1,9 +1,12 @@
 """Measure inversion and edits: the figures in the README's table.
 
-    python benchmarks/inversion.py --data-dir FOLDER --judge judge.onnx [--model mnist]
+    python benchmarks/inversion.py --data-dir FOLDER --judge judge.onnx
+    python benchmarks/inversion.py --data-dir FOLDER --model faces
 
-On the first 1,000 test images (--count), whose labels only the measures see.  Needs the
-[evaluate] extra; the judge is what `infogan-gen train-judge` wrote.
+On the first 1,000 test images (--count), whose labels only the measures see.  Digits
+are read by the judge, which is what `infogan-gen train-judge` wrote; without one,
+errors alone are measured, against the mean training image's.  Needs the [evaluate]
+extra.
 """
 
 from __future__ import annotations
@@ -31,6 +34,22 @@ STYLES = {"slant": strokes.slant, "thickness": strokes.thickness}
 
 def row(what: str, wanted: str, found: str) -> None:
     print(f"| {what} | {wanted} | {found} |", flush=True)
+
+
+def measure_errors(model: infogan_export.Model, data: Path, count: int) -> None:
+    mean = read_images(data, split="train").images.mean(axis=0)
+    images = read_images(data, split="test").images[:count]
+    found = model.invert(images if images.shape[3] > 1 else images[..., 0])
+    around = float((((images - mean) / 255) ** 2).mean())
+    for what, wanted, error in (
+        ("encoder alone", "", found.first_mse.mean()),
+        ("refined", "<= 1/3", found.mse.mean()),
+    ):
+        row(
+            f"{model.name}: mean squared error, {what} / the mean image's",
+            wanted,
+            f"{error / around:.3f} ({error:.4f} / {around:.4f})",
+        )
 
 
 def measure(model: infogan_export.Model, data: Path, judge: Judge, count: int) -> None:
@@ -125,11 +144,14 @@ def read_photos(model: infogan_export.Model) -> None:
 if __name__ == "__main__":
     parser = argparse.ArgumentParser()
     parser.add_argument("--data-dir", type=Path, required=True)
-    parser.add_argument("--judge", type=Path, required=True)
+    parser.add_argument("--judge", type=Path)
     parser.add_argument("--model", default="mnist")
     parser.add_argument("--count", type=int, default=1000)
     given = parser.parse_args()
     print("| what | wanted | found |\n|---|---|---|")
     loaded = infogan_export.load(given.model)
-    read_photos(loaded)
-    measure(loaded, given.data_dir, Judge(given.judge), given.count)
+    if given.judge is None:
+        measure_errors(loaded, given.data_dir, given.count)
+    else:
+        read_photos(loaded)
+        measure(loaded, given.data_dir, Judge(given.judge), given.count)

@@ -102,45 +102,45 @@ def startup() -> None:
 
 
 def throughput() -> None:
+    for name, batches in (("mnist", (1, 64, 512)), ("faces", (1, 64))):
+        for batch in batches:
+            against_torch(name, batch)
+
+
+def against_torch(name: str, batch: int) -> None:
     import torch
-    from torch import Tensor, nn
 
     import infogan_export
-    from infogan_export.latent import LatentSpec
-    from infogan_export.training.networks import Architecture, Generator
+    from infogan_export.training.config import preset
+    from infogan_export.training.networks import Generator
 
-    model = infogan_export.load("mnist")
-    spec: LatentSpec = model.spec
-    network: nn.Module = Generator(spec, model.image_shape, Architecture()).eval()
+    model = infogan_export.load(name)
+    architecture = preset(name).architecture
+    network = Generator(model.spec, model.image_shape, architecture).eval()
+    latents = model.spec.sample(batch)
+    tensor = torch.from_numpy(latents)
+    repeats = max(1, 1024 // batch)
 
-    def torch_eager(latents: Tensor) -> None:
+    def ours() -> float:
+        began = time.perf_counter()
+        for _ in range(repeats):
+            model.draw(latents)
+        return time.perf_counter() - began
+
+    def torch_eager() -> float:
+        began = time.perf_counter()
         with torch.inference_mode():
-            network(latents).mul(255).round().to(torch.uint8).numpy()
-
-    for batch in (1, 64, 512):
-        latents = spec.sample(batch)
-        tensor = torch.from_numpy(latents)
-        repeats = max(1, 1024 // batch)
-
-        def ours(latents: np.ndarray = latents, repeats: int = repeats) -> float:
-            began = time.perf_counter()
             for _ in range(repeats):
-                model.draw(latents)
-            return time.perf_counter() - began
+                network(tensor).mul(255).round().to(torch.uint8).numpy()
+        return time.perf_counter() - began
 
-        def other(tensor: Tensor = tensor, repeats: int = repeats) -> float:
-            began = time.perf_counter()
-            for _ in range(repeats):
-                torch_eager(tensor)
-            return time.perf_counter() - began
-
-        a, b = alternate(ours, other, 9)
-        images = batch * repeats
-        row(
-            f"images/s at batch {batch}, runtime / torch eager",
-            ">= 1",
-            f"{b / a:.2f} ({images / a:,.0f} / {images / b:,.0f})",
-        )
+    a, b = alternate(ours, torch_eager, 9)
+    images = batch * repeats
+    row(
+        f"images/s of {name} at batch {batch}, runtime / torch eager",
+        ">= 1",
+        f"{b / a:.2f} ({images / a:,.0f} / {images / b:,.0f})",
+    )
 
 
 def memory() -> None:
@@ -224,7 +224,7 @@ def install() -> None:
             check=True,
         )
         wheel = next(Path(folder).glob("*.whl"))
-        row("wheel", "<= 40 MB", f"{wheel.stat().st_size / 1e6:.1f} MB")
+        row("wheel", "<= 50 MB", f"{wheel.stat().st_size / 1e6:.1f} MB")
         base = installed_size(Path(folder) / "base", str(wheel))
         whole = installed_size(Path(folder) / "whole", str(wheel), "torch")
         row("base install, with all dependencies", "<= 250 MB", f"{base / 1e6:.1f} MB")

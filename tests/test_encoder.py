@@ -72,12 +72,15 @@ GAN = TrainingConfig(
     steps=6,
     batch_size=8,
 )
-# As the faces preset: no checkerboards, spectral norm, a Q that reads blurred images.
+# As the faces preset, but for the spectral norm.
 FACES = replace(
     PRESETS["faces"],
     spec=FREE,
     architecture=replace(
-        PRESETS["faces"].architecture, widths=(8, 16), generator=(16, 8, 8)
+        PRESETS["faces"].architecture,
+        widths=(8, 16),
+        generator=(16, 8, 8),
+        normalisation="spectral",
     ),
     steps=6,
     batch_size=8,
@@ -373,11 +376,11 @@ def command(capsys: pytest.CaptureFixture[str], *words: object) -> tuple[int, st
 
 
 def test_one_command_trains_and_one_exports(
-    digits: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    faces: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     folder, data = tmp_path / "models" / "toy", tmp_path / "noise.npz"
     folder.mkdir(parents=True)
-    for path in digits.iterdir():
+    for path in faces.iterdir():
         (folder / path.name).write_bytes(path.read_bytes())
     write_manifest(folder.parent)
     np.savez(data, images=PIXELS)
@@ -389,6 +392,7 @@ def test_one_command_trains_and_one_exports(
     assert code == 0
     assert "toy-encoder-0" in out
     run = tmp_path / "toy-encoder-0"
+    assert load_encoder_checkpoint(run / "checkpoint.pt").config.flip  # as its model was trained
     code, out, _ = command(capsys, "export", run, "-o", folder)
     assert (code, out) == (0, f"{folder}: encoder of toy\n")
     listed = json.loads((folder.parent / "manifest.json").read_text())["models"]["toy"]

@@ -70,6 +70,7 @@ TOY = TrainingConfig(
     batch_size=8,
     consistency=Consistency(weight=1.0, start=1, ramp=2),
 )
+# As the faces preset, but for D's norm, loss and cutout.
 FACE_TOY = replace(
     PRESETS["faces"],
     spec=SPEC,
@@ -78,9 +79,12 @@ FACE_TOY = replace(
         widths=(4, 8),
         generator=(8, 4, 4),
         recognition=8,
+        normalisation="spectral",
     ),
     steps=6,
     batch_size=8,
+    adversarial="hinge",
+    augmentation=Augmentation(translation=0.125, cutout=0.5),
 )
 PIXELS = np.random.default_rng(0).integers(0, 256, (37, 8, 8, 1), np.uint8)
 IMAGES = ImageSet(PIXELS, None, "noise")
