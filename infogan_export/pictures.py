@@ -11,6 +11,7 @@ import math
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import cycle
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -252,23 +253,22 @@ def sample_sheet(
 def golden_sheet(model: Model) -> Picture:
     """The fixed picture that a model is checked against.
 
-    A row for each category of the first categorical code (or four rows), each
-    with its own noise of seed 0; five values of each uniform code across, after
-    the image itself.
+    A row for each category of the first categorical code (or four rows, and at
+    least one for each uniform code), each with its own noise of seed 0; across,
+    the image itself and five values of a uniform code: these take turns.
 
     Returns:
         uint8, (H, W) or (H, W, 3).
     """
     spec = model.spec
     kinds = spec.categorical[:1]
-    rows = kinds[0].size if kinds else 4
-    base = spec.assign(spec.sample(rows), {c.name: np.arange(c.size) for c in kinds})
-    blocks = [base[:, None]]
-    for code in spec.uniform:
+    rows = max(kinds[0].size if kinds else 4, len(spec.uniform))
+    categories = {c.name: np.arange(rows) % c.size for c in kinds}
+    base = spec.assign(spec.sample(rows), categories)
+    latents = np.repeat(base[:, None], 1 + _GOLDEN_STEPS * bool(spec.uniform), axis=1)
+    for row, code in zip(range(rows), cycle(spec.uniform), strict=False):
         values = code.sweep(_GOLDEN_STEPS)
-        swept = traverse(base, spec, code.name, values)
-        blocks.append(swept.reshape(rows, _GOLDEN_STEPS, spec.dim))
-    latents = np.concatenate(blocks, axis=1)
+        latents[row, 1:] = traverse(base[row : row + 1], spec, code.name, values)
     images = model.draw(latents.reshape(-1, spec.dim))
     return contact_sheet(images, columns=latents.shape[1], padding=0)
 
