@@ -45,7 +45,7 @@ def chromium(require) -> Iterator[Browser]:
 @pytest.fixture(scope="module")
 def site(tmp_path_factory, ort_web: Path, tiny: Path, colour: Path) -> Path:
     out: Path = tmp_path_factory.mktemp("site") / "site"
-    models = ["mnist", "mnist-gan", str(tiny.parent), str(colour.parent)]
+    models = ["mnist", "mnist-gan", "faces", str(tiny.parent), str(colour.parent)]
     write_site(out, models, ort=ort_web)
     return out
 
@@ -153,7 +153,7 @@ def expected(name: str, **options: Any) -> np.ndarray[Any, Any]:
     return infogan_export.load(name).sample(1, **options)[0]
 
 
-@pytest.mark.parametrize("name", ["mnist", "mnist-gan"])
+@pytest.mark.parametrize("name", ["mnist", "mnist-gan", "faces"])
 def test_shows_the_picture_that_python_draws(shown: Shown, name: str):
     codes = {"digit": 4} if name == "mnist" else {}
     state = "&set.digit=4" if codes else ""
