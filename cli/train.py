@@ -284,11 +284,9 @@ def _encoder(
     except ImportError as error:
         raise MissingExtraError("training", "train") from error
     from infogan_export.catalog import find
-    from infogan_export.runtime import load
 
-    flip = bool(load(source).metadata.training.get("flip"))  # as the model saw them
-    recipes = [EncoderConfig(seed=seed, flip=flip, **changes) for seed in seeds]
     target = rebuild(find(source))
+    recipes = [EncoderConfig(seed=seed, flip=target.flip, **changes) for seed in seeds]
     return f"{target.name}-encoder", partial(train_encoder, target=target), recipes
 
 

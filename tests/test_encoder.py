@@ -392,9 +392,8 @@ def test_one_command_trains_and_one_exports(
     assert code == 0
     assert "toy-encoder-0" in out
     run = tmp_path / "toy-encoder-0"
-    assert load_encoder_checkpoint(
-        run / "checkpoint.pt"
-    ).config.flip  # as its model was trained
+    saved = load_encoder_checkpoint(run / "checkpoint.pt")
+    assert saved.config.flip  # as its model was trained
     code, out, _ = command(capsys, "export", run, "-o", folder)
     assert (code, out) == (0, f"{folder}: encoder of toy\n")
     listed = json.loads((folder.parent / "manifest.json").read_text())["models"]["toy"]

@@ -69,7 +69,8 @@ def rebuild(files: ModelFiles) -> Target:
     _compare(G, Q, generator, recognition)
     for network in (G, Q):
         network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    return Target(files.name, generator.sha256, spec, shape, G, Q)
+    flip = bool(about.training.get("flip"))
+    return Target(files.name, generator.sha256, spec, shape, G, Q, flip)
 
 
 def _filled(network: Network, path: Path) -> Network:

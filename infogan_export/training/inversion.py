@@ -61,6 +61,7 @@ class Target:
         shape: channels, height, width of the images.
         G: noise (n, Z) and codes (n, C) to images (n, channels, height, width).
         Q: the reader of images.
+        flip: whether it was trained on mirrored images too.
     """
 
     name: str
@@ -69,6 +70,7 @@ class Target:
     shape: ImageShape
     G: nn.Module
     Q: Reader
+    flip: bool
 
     def draw(self, latents: Tensor) -> Tensor:
         """Latents (n, Z + C) to images (n, channels, height, width)."""
