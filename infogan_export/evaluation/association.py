@@ -81,12 +81,19 @@ def adjusted_rand_index(predicted: Integers, labels: Integers) -> float:
 
 def rank_correlation(x: Reals, y: Reals) -> float:
     """Spearman's rho, -1 to 1; 0 where x or y never changes."""
+    return float(rank_correlation_by_row(x, y[None])[0])
+
+
+def rank_correlation_by_row(x: Reals, rows: Reals) -> NDArray[np.float64]:
+    """The same of x (n,) with each row of (m, n): (m,)."""
     from scipy.stats import rankdata
 
-    ranks = np.stack([rankdata(x), rankdata(y)])
-    ranks -= ranks.mean(axis=1, keepdims=True)
-    scale = float(np.sqrt((ranks[0] @ ranks[0]) * (ranks[1] @ ranks[1])))
-    return float(ranks[0] @ ranks[1]) / scale if scale else 0.0
+    one, many = (rankdata(values, axis=-1) for values in (x, rows))
+    one, many = (ranks - ranks.mean(axis=-1, keepdims=True) for ranks in (one, many))
+    scale = np.sqrt((one @ one) * (many**2).sum(axis=1))
+    rho = np.zeros(len(rows))
+    np.divide(many @ one, scale, out=rho, where=scale > 0)
+    return rho
 
 
 def rank_correlation_by_group(

@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 from infogan_export.errors import DataError
 from infogan_export.evaluation.association import (
     Matching,
-    rank_correlation,
     rank_correlation_by_group,
+    rank_correlation_by_row,
 )
 from infogan_export.evaluation.properties import FAMILIES, Properties, as_grey
 from infogan_export.latent import Latents, LatentSpec, UniformCode
@@ -294,7 +294,7 @@ def _along_sweeps(
     found, shift = {}, {}
     for name, measure in properties.items():
         measured = measure(images).reshape(rows, steps)
-        rho = np.array([rank_correlation(values, along) for along in measured])
+        rho = rank_correlation_by_row(values, measured)
         found[name] = tuple(
             float(rho[groups == group].mean()) for group in np.unique(groups)
         )
