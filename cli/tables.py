@@ -16,6 +16,7 @@ from .output import printable
 
 if TYPE_CHECKING:
     from infogan_export.checks import Check
+    from infogan_export.training.selection import Score
 
 
 def print_models(rows: Sequence[Mapping[str, Any]]) -> None:
@@ -82,6 +83,24 @@ def _print_evidence(rows: Sequence[Mapping[str, Any]]) -> None:
             _text(also),
         )
     _print("moved over the sweep, in standard deviations of real images")
+    _print(table)
+
+
+def print_scores(scores: Mapping[str, Score]) -> None:
+    """How good runs are without labels, and which is the best."""
+    table = _table("run", "L_I", "agreement", "sum")
+    best = max(scores, key=lambda name: scores[name].total)
+    for name, found in scores.items():
+        figures = (found.information, found.agreement, found.total)
+        table.add_row(
+            f"[bold]{_text(name)}[/]",
+            *(f"{value:.3f}" for value in figures),
+            "best" if name == best else "",
+        )
+    _print(
+        "in nats: L_I of all codes on generated images, and agreement of Q's "
+        "categories on real and slightly moved ones; no label was looked at"
+    )
     _print(table)
 
 

@@ -210,11 +210,12 @@ def train(
     leads = fabric.is_global_zero
     if leads and images.skipped:
         print(f"left out {images.skipped} broken files", file=sys.stderr)
+    finished: dict[str, object] = {}
     for one in recipes:
         folder = run_dir / f"{called}-{one.seed}"
         try:
             with _ProgressLine(folder.name, one.steps, shown=leads) as line:
-                trained(
+                finished[folder.name] = trained(
                     one,
                     images=images,
                     folder=folder,
@@ -230,6 +231,17 @@ def train(
         if leads:
             beside = " -o FOLDER-OF-THE-MODEL" if stage == "encoder" else ""
             print(f"{folder}: trained; next: infogan-gen export {folder}{beside}")
+    if leads and stage == "gan" and len(finished) > 1:
+        _compare(finished, images)
+
+
+def _compare(runs: Mapping[str, Any], images: ImageSet) -> None:
+    """Which run to export, chosen without labels."""
+    from infogan_export.training.selection import score
+
+    from .tables import print_scores
+
+    print_scores({name: score(run, images) for name, run in runs.items()})
 
 
 def _check_stage(

@@ -20,7 +20,6 @@ from infogan_export.export.exporter import (  # noqa: E402
     ExportOptions,
     export_checkpoint,
 )
-from infogan_export.export.inference import averaged_networks  # noqa: E402
 from infogan_export.export.relabel import Meaning, relabel  # noqa: E402
 from infogan_export.latent import (  # noqa: E402
     CategoricalCode,
@@ -33,6 +32,7 @@ from infogan_export.training.config import PRESETS, TrainingConfig  # noqa: E402
 from infogan_export.training.engine import build_fabric  # noqa: E402
 from infogan_export.training.loop import train  # noqa: E402
 from infogan_export.training.networks import Architecture  # noqa: E402
+from infogan_export.training.state import averaged_networks  # noqa: E402
 
 SPEC = LatentSpec(
     Noise(4, "normal"),

@@ -56,6 +56,7 @@ from infogan_export.training.networks import (
     Generator,
 )
 from infogan_export.training.runlog import read_metrics
+from infogan_export.training.selection import agreement
 from infogan_export.training.state import bare, build_state
 from infogan_export.training.step import training_step
 
@@ -901,6 +902,21 @@ def test_bf16_trains_with_losses_and_weights_in_float32(tmp_path: Path) -> None:
     assert all(t.dtype != torch.bfloat16 for t in weights(result).values())
 
 
+# --- the choice of a run -------------------------------------------------------
+
+
+def test_agreement_is_what_still_and_moved_images_share() -> None:
+    spec = LatentSpec(Noise(1), (CategoricalCode("c", 4), UniformCode("u")))
+    sure = torch.nn.functional.pad(50 * torch.eye(4).repeat(25, 1), (0, 1))
+    unsure, one = torch.zeros_like(sure), sure[:1].expand_as(sure)
+    assert agreement(spec, sure, sure) == pytest.approx(math.log(4))
+    assert agreement(spec, unsure, unsure) == pytest.approx(0, abs=1e-6)
+    assert agreement(spec, one, one) == pytest.approx(0, abs=1e-6)
+    halves = sure.clone()
+    halves[50:] = sure[50:].roll(1, dims=0)
+    assert agreement(spec, sure, halves) < 0
+
+
 # --- the command -------------------------------------------------------------
 
 
@@ -924,6 +940,16 @@ def fails(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> tuple[int
     assert said.count("\n") == 1
     assert isinstance(left.value.code, int)
     return left.value.code, said
+
+
+def test_of_several_seeds_the_best_is_told(
+    arguments: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit, match="0"):
+        main([*arguments, "--seeds", "3,5", "--steps", "2"])
+    table = capsys.readouterr().out.partition("agreement")[2]
+    told = [line for line in table.splitlines() if " mnist-" in line]
+    assert len(told) == 2 and sum(" best" in line for line in told) == 1
 
 
 @pytest.mark.parametrize(

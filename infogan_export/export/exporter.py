@@ -27,11 +27,7 @@ from infogan_export.evaluation.naming import (
 from infogan_export.evaluation.properties import Family, FamilyName, family
 from infogan_export.export.compared import ComparedFile, Storage, in_smallest_form
 from infogan_export.export.figures import measure
-from infogan_export.export.inference import (
-    GeneratorGraph,
-    RecognitionGraph,
-    averaged_networks,
-)
+from infogan_export.export.inference import GeneratorGraph, RecognitionGraph
 from infogan_export.export.onnx_file import to_onnx
 from infogan_export.export.origin import data_facts, training_facts
 from infogan_export.export.relabel import Meaning, relabel
@@ -40,6 +36,7 @@ from infogan_export.metadata import ModelMetadata, Role
 from infogan_export.runtime import Categories, Model, load
 from infogan_export.training.checkpoint import Checkpoint
 from infogan_export.training.networks import Discriminator, Generator
+from infogan_export.training.state import averaged_networks
 
 COMPARED = 64
 _SWEEP_STEPS, _REAL = 11, 5000  # of shifts: images in a sweep, and real images

@@ -5,39 +5,14 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval, fuse_linear_bn_eval
-from torch.nn.utils.parametrize import is_parametrized, remove_parametrizations
 
 from infogan_export.latent import CategoricalCode, LatentSpec
-from infogan_export.training.checkpoint import Checkpoint
 from infogan_export.training.networks import (
     Discriminator,
     DoublingConv2d,
     Generator,
     low_passed,
-    settle,
 )
-
-
-def averaged_networks(checkpoint: Checkpoint) -> tuple[Generator, Discriminator]:
-    """G and D with their averaged weights, ready to be run.
-
-    D's spectral norms are divided out of its weights.
-    """
-    config, shape = checkpoint.config, checkpoint.shape
-    G = Generator(config.spec, shape, config.architecture)
-    D = Discriminator(config.spec, shape, config.architecture)
-    G.load_state_dict(checkpoint.generator_ema)
-    D.load_state_dict(checkpoint.discriminator_ema)
-    settle(D)
-    return G.eval(), without_spectral_norm(D).eval()
-
-
-def without_spectral_norm(D: Discriminator) -> Discriminator:
-    """The same network, its spectral norms divided out of its weights for good."""
-    for layer in D.modules():
-        if is_parametrized(layer, "weight"):
-            remove_parametrizations(layer, "weight")
-    return D
 
 
 class GeneratorGraph(nn.Module):

@@ -12,15 +12,16 @@ from torch import nn
 
 from infogan_export.catalog import RECOGNITION, ModelFiles
 from infogan_export.errors import InfoganError, ModelError
-from infogan_export.export.inference import (
-    GeneratorGraph,
-    RecognitionGraph,
-    without_spectral_norm,
-)
+from infogan_export.export.inference import GeneratorGraph, RecognitionGraph
 from infogan_export.export.weights import read_weights
 from infogan_export.graph import Graph, RuntimeOptions, open_graph
 from infogan_export.training.inversion import Target
-from infogan_export.training.networks import Architecture, Discriminator, Generator
+from infogan_export.training.networks import (
+    Architecture,
+    Discriminator,
+    Generator,
+    without_spectral_norm,
+)
 
 LIMIT = 1e-4  # the greatest difference from onnxruntime, relative above 1
 _COMPARED = 16

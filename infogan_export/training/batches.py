@@ -71,12 +71,17 @@ class Batches:
         first = position * self._size + self._rank * self._share
         order = _order(self._seed, epoch, len(self._pixels))
         mine = torch.from_numpy(order[first : first + self._share])
-        x = self._pixels[mine.to(self._pixels.device)].permute(0, 3, 1, 2).float() / 255
+        x = as_input(self._pixels[mine.to(self._pixels.device)])
         if self._flip:
             rng = np.random.default_rng([self._seed, _FLIP, step, self._rank])
             turned = torch.from_numpy(rng.random(len(x)) < 0.5).to(x.device)
             x = torch.where(turned[:, None, None, None], x.flip(3), x)
         return x.contiguous(memory_format=torch.channels_last)
+
+
+def as_input(pixels: Tensor) -> Tensor:
+    """Bytes (n, H, W, channels) as networks see them: 0..1, (n, channels, H, W)."""
+    return pixels.permute(0, 3, 1, 2).float() / 255
 
 
 @lru_cache(maxsize=1)

@@ -16,7 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils.parametrizations import spectral_norm
-from torch.nn.utils.parametrize import is_parametrized
+from torch.nn.utils.parametrize import is_parametrized, remove_parametrizations
 
 from infogan_export.errors import TrainingError
 from infogan_export.latent import LatentSpec
@@ -389,3 +389,11 @@ def settle(module: nn.Module) -> None:
                 for _ in range(_POWER_ITERATIONS):
                     _ = layer.weight
     module.train(training)
+
+
+def without_spectral_norm(D: Discriminator) -> Discriminator:
+    """The same network, its spectral norms divided out of its weights for good."""
+    for layer in D.modules():
+        if is_parametrized(layer, "weight"):
+            remove_parametrizations(layer, "weight")
+    return D

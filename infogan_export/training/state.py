@@ -24,6 +24,8 @@ from infogan_export.training.networks import (
     ImageShape,
     balance,
     initialise,
+    settle,
+    without_spectral_norm,
 )
 
 _FUSED_ADAM = ("cpu", "cuda", "mps", "xpu")
@@ -202,3 +204,17 @@ def restore(
     state.G_optimizer.load_state_dict(saved.optimizers["G"])
     state.D_optimizer.load_state_dict(saved.optimizers["D"])
     state.step = saved.step
+
+
+def averaged_networks(checkpoint: Checkpoint) -> tuple[Generator, Discriminator]:
+    """G and D with their averaged weights, ready to be run.
+
+    D's spectral norms are divided out of its weights.
+    """
+    config, shape = checkpoint.config, checkpoint.shape
+    G = Generator(config.spec, shape, config.architecture)
+    D = Discriminator(config.spec, shape, config.architecture)
+    G.load_state_dict(checkpoint.generator_ema)
+    D.load_state_dict(checkpoint.discriminator_ema)
+    settle(D)
+    return G.eval(), without_spectral_norm(D).eval()
