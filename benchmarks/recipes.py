@@ -1,10 +1,12 @@
 """Measure finished runs beside each other: several seeds, or several recipes.
 
     python benchmarks/recipes.py RUN ... --data-dir FOLDER --judge judge.onnx
+    python benchmarks/recipes.py RUN --last --data-dir FOLDER --judge judge.onnx
 
 Each run is exported to a temporary folder and evaluated; a line of Markdown each, then
 mean and standard deviation.  The run that `infogan-gen train --seeds` calls the best,
-by what can be told without labels, is marked.  Needs the [train] and [evaluate] extras.
+by what can be told without labels, is marked.  --last takes the weights of the last
+step in place of the averaged ones.  Needs the [train] and [evaluate] extras.
 """
 
 from __future__ import annotations
@@ -12,6 +14,7 @@ from __future__ import annotations
 import argparse
 import statistics
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 
 import infogan_export
@@ -57,6 +60,12 @@ def named_codes(found: Evaluation) -> str:
     )
 
 
+def unaveraged(run: Checkpoint) -> Checkpoint:
+    return replace(
+        run, generator_ema=run.generator, discriminator_ema=run.discriminator
+    )
+
+
 def exported(run: Checkpoint, train: ImageSet, folder: Path) -> infogan_export.Model:
     options = ExportOptions(name="measured", category_name="digit")
     export_checkpoint(run, folder, options, labelled=train)
@@ -72,10 +81,13 @@ def main() -> None:
     parser.add_argument("runs", nargs="+", type=Path)
     parser.add_argument("--data-dir", type=Path, required=True)
     parser.add_argument("--judge", type=Path, required=True)
+    parser.add_argument("--last", action="store_true")
     given = parser.parse_args()
     train, test = (read_images(given.data_dir, split=s) for s in ("train", "test"))
     judge = Judge(given.judge)
     runs = {run: load_checkpoint(run / CHECKPOINT_NAME) for run in given.runs}
+    if given.last:
+        runs = {run: unaveraged(checkpoint) for run, checkpoint in runs.items()}
     scores = {run: score(checkpoint, train).total for run, checkpoint in runs.items()}
     row("run", "steps", "without labels, nats", *COLUMNS, "codes")
     row("---", *["---:"] * (len(COLUMNS) + 2), "---")

@@ -138,6 +138,22 @@ def train(
     rate_d: Annotated[
         float | None, _option("Learning rate of D and Q.", _RESULT, default=_PRESET)
     ] = None,
+    decay_to: Annotated[
+        float | None,
+        _option(
+            "Part of the learning rates that is left at the end; 1 keeps them.",
+            _RESULT,
+            default=_PRESET,
+        ),
+    ] = None,
+    ema: Annotated[
+        float | None,
+        _option(
+            "Decay per step of the averaged weights; 0 takes the last ones.",
+            _RESULT,
+            default=_PRESET,
+        ),
+    ] = None,
     run_dir: Annotated[
         Path,
         _option(
@@ -179,6 +195,8 @@ def train(
             "--steering": steering,
             "--rate-g": rate_g,
             "--rate-d": rate_d,
+            "--decay-to": decay_to,
+            "--ema": ema,
         },
     )
     try:
@@ -202,6 +220,8 @@ def train(
                 lambda_uniform=lambda_cont,
                 generator_rate=rate_g,
                 discriminator_rate=rate_d,
+                decay_to=decay_to,
+                ema_decay=ema,
             ),
             _given(weight=consistency, steering=steering),
         )

@@ -961,6 +961,7 @@ def test_of_several_seeds_the_best_is_told(
         (["--seeds", "0..99999999999999999999"], "more than 1000 seeds"),
         (["--steps", "0"], "steps must be 1 or more, got 0"),
         (["--lambda-cat", "nan"], "lambda categorical must be 0 or more, got nan"),
+        (["--ema", "2"], "ema decay must be 0 to 1, got 2"),
         (["--size", "28"], "HEIGHTxWIDTH"),
         (["--channels", "2"], "1 or 3, got 2"),
         (["--data", "mnist"], "either --data NAME or --data-dir DIR"),
