@@ -138,6 +138,15 @@ def train(
     rate_d: Annotated[
         float | None, _option("Learning rate of D and Q.", _RESULT, default=_PRESET)
     ] = None,
+    moments: Annotated[
+        bool | None,
+        _option(
+            "Let D also judge a batch by its features' means and deviations.",
+            _RESULT,
+            "--moments/--no-moments",
+            default=_PRESET,
+        ),
+    ] = None,
     decay_to: Annotated[
         float | None,
         _option(
@@ -195,6 +204,7 @@ def train(
             "--steering": steering,
             "--rate-g": rate_g,
             "--rate-d": rate_d,
+            "--moments": moments,
             "--decay-to": decay_to,
             "--ema": ema,
         },
@@ -223,7 +233,8 @@ def train(
                 decay_to=decay_to,
                 ema_decay=ema,
             ),
-            _given(weight=consistency, steering=steering),
+            consistency=_given(weight=consistency, steering=steering),
+            architecture=_given(moments=moments),
         )
     images = _images(data, data_dir, size, channels, skip_broken)
     fabric = build_fabric(accelerator=accelerator, devices=devices, precision=precision)
@@ -288,7 +299,7 @@ def _gan(
     preset: str,
     seeds: list[int],
     changes: dict[str, Any],
-    movement: dict[str, Any],
+    **parts: dict[str, Any],
 ) -> tuple[str, Callable[..., object], list[TrainingConfig]]:
     from dataclasses import replace
 
@@ -299,8 +310,8 @@ def _gan(
         raise MissingExtraError("training", "train") from error
 
     recipe = named(preset)
-    moved = replace(recipe.consistency, **movement)
-    recipe = replace(recipe, consistency=moved, **changes)
+    changed = {part: replace(getattr(recipe, part), **d) for part, d in parts.items()}
+    recipe = replace(recipe, **changed, **changes)
     return preset, run, [replace(recipe, seed=seed) for seed in seeds]
 
 

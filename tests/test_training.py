@@ -54,6 +54,7 @@ from infogan_export.training.networks import (
     Discriminator,
     DoublingConv2d,
     Generator,
+    Moments,
 )
 from infogan_export.training.runlog import read_metrics
 from infogan_export.training.selection import agreement
@@ -346,6 +347,26 @@ def test_agreement_on_real_images_needs_a_q_that_sees_them() -> None:
     with pytest.raises(UsageError, match="consistency") as error:
         replace(FACE_TOY, consistency=Consistency(weight=1.0))
     one_line(error)
+
+
+def test_moments_tell_apart_what_a_batch_norm_makes_alike() -> None:
+    torch.manual_seed(0)
+    features, norm, moments = torch.randn(64, 8), torch.nn.BatchNorm1d(8), Moments(8)
+    lively, dull = features, features / 2
+    assert torch.allclose(norm(lively), norm(dull), atol=1e-3)
+    torch.nn.init.ones_(moments.judge.weight).requires_grad_(False)
+    assert (moments(lively) - moments(dull)).item() == pytest.approx(4, rel=0.2)
+
+
+def test_an_image_judged_alone_has_no_moments() -> None:
+    D = Discriminator(SPEC, (1, 8, 8), replace(SMALL, moments=True))
+    plain = Discriminator(SPEC, (1, 8, 8), SMALL)
+    plain.load_state_dict(D.state_dict(), strict=False)
+    images = torch.rand(9, 1, 8, 8)
+    assert not torch.equal(D(images)[0], plain(images)[0])
+    found, expected = D.eval()(images), plain.eval()(images)
+    assert all(map(torch.equal, found, expected))
+    assert torch.equal(D(images[:1])[0], found[0][:1])
 
 
 @pytest.mark.parametrize("name", ["faces", "mnist"])
@@ -671,7 +692,12 @@ def interrupt_at(step: int) -> Callable[[Progress], None]:
     return on_progress
 
 
-@pytest.mark.parametrize("recipe", [TOY, FACE_TOY], ids=["mnist", "faces"])
+MOMENTS_TOY = replace(TOY, architecture=replace(SMALL, moments=True))
+
+
+@pytest.mark.parametrize(
+    "recipe", [TOY, FACE_TOY, MOMENTS_TOY], ids=["mnist", "faces", "moments"]
+)
 def test_a_resumed_run_equals_an_uninterrupted_one_bit_by_bit(
     run: Callable[..., Checkpoint], tmp_path: Path, recipe: TrainingConfig
 ) -> None:

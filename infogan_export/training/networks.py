@@ -27,6 +27,8 @@ Normalisation = Literal["batch", "spectral"]
 
 _POWER_ITERATIONS = 30
 _SAMPLED = 4096  # latents whose variance is taken
+_MOMENTUM = 0.05  # of what a batch's moments usually are
+_LEAST_DEVIATION = 1e-3
 
 
 @dataclass(frozen=True)
@@ -49,6 +51,8 @@ class Architecture:
         inner: 3x3 convolutions at the innermost size, in both networks.
         blur: Q reads images averaged over squares of so many pixels; 1 is as
             they are.  A code that it then reads is no texture.
+        moments: D also judges a batch as a whole, by what its last batch norm
+            takes away: see ``Moments``.
 
     Raises:
         TrainingError: a kind of layer that there is not.
@@ -65,6 +69,7 @@ class Architecture:
     normalisation: Normalisation = "batch"
     inner: int = 0
     blur: int = 1
+    moments: bool = False
 
     def __post_init__(self) -> None:
         for name, kinds in (
@@ -75,6 +80,8 @@ class Architecture:
                 raise TrainingError(
                     f"{name} is {' or '.join(kinds)}, got {getattr(self, name)!r}"
                 )
+        if self.moments and self.normalisation != "batch":
+            raise TrainingError("moments are those that a batch norm takes away")
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Architecture:
@@ -255,6 +262,7 @@ class Discriminator(nn.Module):
             layers += rows.linear(features, arch.dense)
             features = arch.dense
         self.trunk = nn.Sequential(*layers)
+        self._norm = _last_batch_norm(self.trunk)
         self.real = rows.last(nn.Linear(features, 1))
         self.recognition = nn.Sequential(
             nn.Linear(features, arch.recognition, bias=not rows.batch),
@@ -262,6 +270,7 @@ class Discriminator(nn.Module):
             nn.LeakyReLU(arch.leak, inplace=True),
             nn.Linear(arch.recognition, spec.code_dim),
         )
+        self.moments = Moments(features) if arch.moments else None
         self.blur = arch.blur
         self.batch_norm = rows.batch
         # Mean squared error of each uniform code's mean: Q's fitted variance.
@@ -284,14 +293,18 @@ class Discriminator(nn.Module):
         """
         if seen is None and self.blur > 1:
             seen = low_passed(images, self.blur)
-        if seen is None:
-            hidden = watched = self.trunk(images)
-        elif self.batch_norm:  # whose statistics the two kinds of images not share
-            hidden, watched = self.trunk(images), self.trunk(seen)
-        else:
+        if seen is not None and not self.batch_norm:
             both = self.trunk(torch.cat([images, seen]))
             hidden, watched = both[: len(images)], both[len(images) :]
-        return self.real(hidden).squeeze(1), self._read(watched)
+            return self.real(hidden).squeeze(1), self._read(watched)
+        raw = self.trunk[: self._norm](images)
+        hidden = self.trunk[self._norm :](raw)
+        logit = self.real(hidden).squeeze(1)
+        if self.moments is not None and self.training:
+            logit = logit + self.moments(raw.flatten(1))
+        # The two kinds of images must not share a batch norm's statistics.
+        watched = hidden if seen is None else self.trunk(seen)
+        return logit, self._read(watched)
 
     def _read(self, hidden: Tensor) -> Tensor:
         if self._watches == "all":
@@ -305,6 +318,42 @@ class Discriminator(nn.Module):
     def _statistics(self, hidden: Tensor) -> Tensor:
         statistics: Tensor = self.recognition(hidden)
         return statistics
+
+
+def _last_batch_norm(layers: nn.Sequential) -> int:
+    """Where it is; 0 where there is none."""
+    norms = nn.BatchNorm1d | nn.BatchNorm2d
+    return max((k for k, x in enumerate(layers) if isinstance(x, norms)), default=0)
+
+
+class Moments(nn.Module):
+    """A term of D's logit for a batch: its features' means and deviations.
+
+    Batch norm gives a batch of generated images the mean and variance of a batch
+    of real ones, feature by feature, and so hides from D that they vary less.
+    Here D sees both as they are, relative to what they usually are.  An image
+    that is judged alone has neither: the term belongs to training.
+
+    Source: after Mroueh et al. (2017), McGAN, and the minibatch deviation of
+    Karras et al. (2018).
+    """
+
+    usual: Tensor
+
+    def __init__(self, features: int) -> None:
+        super().__init__()
+        self.judge = nn.Linear(2 * features, 1, bias=False)
+        self.register_buffer("usual", torch.tensor([[0.0], [1.0]]).repeat(1, features))
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Features (n, F) of a batch to the term, (1,)."""
+        mean, deviation = features.float().mean(dim=0), features.float().std(dim=0)
+        now = torch.stack([mean, deviation])
+        if self.judge.weight.requires_grad:  # D learns, or else it is a fixed function
+            self.usual.lerp_(now.detach(), _MOMENTUM)
+        away = (now - self.usual) / self.usual[1].clamp_min(_LEAST_DEVIATION)
+        term: Tensor = self.judge(away.flatten())
+        return term
 
 
 class _Rows:
