@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from infogan_export.training.config import TrainingConfig
     from infogan_export.training.encoder import EncoderConfig
     from infogan_export.training.loop import Progress
+    from infogan_export.training.selection import Score
 
 _MAX_SEEDS = 1000
 _STAGES = ("gan", "encoder")
@@ -216,7 +217,7 @@ def train(
 
     numbers = parse_seeds(seeds)
     lengths = _given(steps=steps, batch_size=batch_size)
-    trained: Callable[..., object]
+    trained: Callable[..., Any]
     recipes: list[TrainingConfig] | list[EncoderConfig]
     if source is not None:
         called, trained, recipes = _encoder(source, numbers, lengths)
@@ -241,12 +242,12 @@ def train(
     leads = fabric.is_global_zero
     if leads and images.skipped:
         print(f"left out {images.skipped} broken files", file=sys.stderr)
-    finished: dict[str, object] = {}
+    scores: dict[str, Score] = {}
     for one in recipes:
         folder = run_dir / f"{called}-{one.seed}"
         try:
             with _ProgressLine(folder.name, one.steps, shown=leads) as line:
-                finished[folder.name] = trained(
+                last = trained(
                     one,
                     images=images,
                     folder=folder,
@@ -262,17 +263,14 @@ def train(
         if leads:
             beside = " -o FOLDER-OF-THE-MODEL" if stage == "encoder" else ""
             print(f"{folder}: trained; next: infogan-gen export {folder}{beside}")
-    if leads and stage == "gan" and len(finished) > 1:
-        _compare(finished, images)
+        if leads and stage == "gan" and len(recipes) > 1:
+            from infogan_export.training.selection import score
 
+            scores[folder.name] = score(last, images)
+    if scores:
+        from .tables import print_scores
 
-def _compare(runs: Mapping[str, Any], images: ImageSet) -> None:
-    """Which run to export, chosen without labels."""
-    from infogan_export.training.selection import score
-
-    from .tables import print_scores
-
-    print_scores({name: score(run, images) for name, run in runs.items()})
+        print_scores(scores)
 
 
 def _check_stage(
@@ -300,7 +298,7 @@ def _gan(
     seeds: list[int],
     changes: dict[str, Any],
     **parts: dict[str, Any],
-) -> tuple[str, Callable[..., object], list[TrainingConfig]]:
+) -> tuple[str, Callable[..., Any], list[TrainingConfig]]:
     from dataclasses import replace
 
     try:
@@ -317,7 +315,7 @@ def _gan(
 
 def _encoder(
     source: str, seeds: list[int], changes: dict[str, Any]
-) -> tuple[str, Callable[..., object], list[EncoderConfig]]:
+) -> tuple[str, Callable[..., Any], list[EncoderConfig]]:
     from functools import partial
 
     try:

@@ -81,7 +81,9 @@ class Architecture:
                     f"{name} is {' or '.join(kinds)}, got {getattr(self, name)!r}"
                 )
         if self.moments and self.normalisation != "batch":
-            raise TrainingError("moments are those that a batch norm takes away")
+            raise TrainingError(
+                f"moments need normalisation 'batch', got {self.normalisation!r}"
+            )
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Architecture:
