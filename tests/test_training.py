@@ -9,6 +9,7 @@ import sys
 import time
 import zipfile
 from collections.abc import Callable
+from copy import deepcopy
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -312,11 +313,11 @@ def test_q_sees_blurred_fakes_and_never_an_augmented_one(
     shown = []
     forward = Discriminator.forward
 
-    def spy(self: Any, images: Tensor, seen: Tensor | None = None) -> Any:
+    def spy(self: Any, images: Tensor, seen: Tensor | None = None, **kinds: int) -> Any:
         assert bool((images == 1).all())
         assert seen is not None
         shown.append(seen.detach())
-        return forward(self, images, seen)
+        return forward(self, images, seen, **kinds)
 
     monkeypatch.setattr(Discriminator, "forward", spy)
     state = build_state(FACE_TOY, (1, 8, 8), fabric)
@@ -347,6 +348,19 @@ def test_agreement_on_real_images_needs_a_q_that_sees_them() -> None:
     with pytest.raises(UsageError, match="consistency") as error:
         replace(FACE_TOY, consistency=Consistency(weight=1.0))
     one_line(error)
+
+
+@pytest.mark.parametrize("moments", [False, True])
+def test_kinds_judged_together_are_as_if_judged_apart(moments: bool) -> None:
+    D = Discriminator(SPEC, (1, 8, 8), replace(SMALL, moments=moments))
+    apart = deepcopy(D)
+    kinds = [torch.rand(9, 1, 8, 8) * brightness for brightness in (1.0, 0.1)]
+    found = D(torch.cat(kinds), kinds=2)
+    expected = zip(*map(apart, kinds), strict=True)
+    for whole, parts in zip(found, expected, strict=True):
+        assert torch.allclose(whole, torch.cat(parts), atol=1e-5)
+    for name, buffer in apart.state_dict().items():
+        assert torch.allclose(D.state_dict()[name], buffer, atol=1e-5), name
 
 
 def test_moments_tell_apart_what_a_batch_norm_makes_alike() -> None:
@@ -571,6 +585,7 @@ def test_a_configuration_survives_a_round_trip(name: str) -> None:
         {"lambda_uniform": math.nan},
         {"generator_rate": math.inf},
         {"ema_decay": 1.5},
+        {"discriminator_decay_to": -1.0},
     ],
 )
 def test_a_number_out_of_range_is_named(wrong: dict[str, float]) -> None:
@@ -582,9 +597,11 @@ def test_a_number_out_of_range_is_named(wrong: dict[str, float]) -> None:
 
 def test_rates_fall_over_the_second_half_and_consistency_rises() -> None:
     config = replace(TOY, steps=100, decay_start=0.5, decay_to=0.1)
-    assert [config.rate_at(s) for s in (0, 50, 75, 100)] == pytest.approx(
-        [1, 1, 0.55, 0.1]
-    )
+    G, D = config.generator_rate, config.discriminator_rate
+    for step, part in ((0, 1), (50, 1), (75, 0.55), (100, 0.1)):
+        assert config.rates_at(step) == pytest.approx((G * part, D * part))
+    apart = replace(config, discriminator_decay_to=2.0)
+    assert apart.rates_at(75) == pytest.approx((G * 0.55, D * 1.5))
     rising = Consistency(weight=3, start=10, ramp=10)
     assert [rising.weight_at(s) for s in (0, 10, 15, 20, 99)] == [0, 0, 1.5, 3, 3]
 

@@ -268,7 +268,7 @@ class Discriminator(nn.Module):
         self.real = rows.last(nn.Linear(features, 1))
         self.recognition = nn.Sequential(
             nn.Linear(features, arch.recognition, bias=not rows.batch),
-            *([nn.BatchNorm1d(arch.recognition)] if rows.batch else []),
+            *([KindsBatchNorm1d(arch.recognition)] if rows.batch else []),
             nn.LeakyReLU(arch.leak, inplace=True),
             nn.Linear(arch.recognition, spec.code_dim),
         )
@@ -284,7 +284,7 @@ class Discriminator(nn.Module):
         self._watches = "all" if mask.all() else "some" if mask.any() else "none"
 
     def forward(
-        self, images: Tensor, seen: Tensor | None = None
+        self, images: Tensor, seen: Tensor | None = None, *, kinds: int = 1
     ) -> tuple[Tensor, Tensor]:
         """D's logit (n,) of images, and Q's statistics (m, C) of what it has seen.
 
@@ -292,6 +292,8 @@ class Discriminator(nn.Module):
             images: (n, channels, height, width).
             seen: the same of m images; by default ``images``, blurred where Q
                 reads them so.
+            kinds: of images, in equal numbers one after the other: real and
+                generated ones must not share a batch norm's statistics.
         """
         if seen is None and self.blur > 1:
             seen = low_passed(images, self.blur)
@@ -299,14 +301,22 @@ class Discriminator(nn.Module):
             both = self.trunk(torch.cat([images, seen]))
             hidden, watched = both[: len(images)], both[len(images) :]
             return self.real(hidden).squeeze(1), self._read(watched)
+        self._tell_apart(kinds)
         raw = self.trunk[: self._norm](images)
         hidden = self.trunk[self._norm :](raw)
         logit = self.real(hidden).squeeze(1)
         if self.moments is not None and self.training:
-            logit = logit + self.moments(raw.flatten(1))
-        # The two kinds of images must not share a batch norm's statistics.
-        watched = hidden if seen is None else self.trunk(seen)
-        return logit, self._read(watched)
+            terms = [self.moments(part.flatten(1)) for part in raw.chunk(kinds)]
+            logit = logit + torch.cat(terms).repeat_interleave(len(images) // kinds)
+        if seen is None:
+            return logit, self._read(hidden)
+        self._tell_apart(1)
+        return logit, self._read(self.trunk(seen))
+
+    def _tell_apart(self, kinds: int) -> None:
+        for layer in self.modules():
+            if isinstance(layer, _Kinds):
+                layer.kinds = kinds
 
     def _read(self, hidden: Tensor) -> Tensor:
         if self._watches == "all":
@@ -320,6 +330,30 @@ class Discriminator(nn.Module):
     def _statistics(self, hidden: Tensor) -> Tensor:
         statistics: Tensor = self.recognition(hidden)
         return statistics
+
+
+class _Kinds(nn.Module):
+    """A batch norm that takes the statistics of each kind of images apart."""
+
+    kinds = 1
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Kinds in equal numbers, one after the other, to the same."""
+        norm = super().forward
+        whole: Tensor
+        if self.kinds == 1 or not self.training:
+            whole = norm(x)
+        else:
+            whole = torch.cat([norm(kind) for kind in x.chunk(self.kinds)])
+        return whole
+
+
+class KindsBatchNorm1d(_Kinds, nn.BatchNorm1d):
+    """Of features (n, C)."""
+
+
+class KindsBatchNorm2d(_Kinds, nn.BatchNorm2d):
+    """Of maps (n, C, height, width)."""
 
 
 def _last_batch_norm(layers: nn.Sequential) -> int:
@@ -370,12 +404,12 @@ class _Rows:
     ) -> list[nn.Module]:
         bias = plain or not self.batch
         layer = nn.Conv2d(before, after, size, stride, padding=1, bias=bias)
-        norm = [] if bias else [nn.BatchNorm2d(after)]
+        norm = [] if bias else [KindsBatchNorm2d(after)]
         return [self.last(layer), *norm, nn.LeakyReLU(self._leak, inplace=True)]
 
     def linear(self, before: int, after: int) -> list[nn.Module]:
         layer = nn.Linear(before, after, bias=not self.batch)
-        norm = [nn.BatchNorm1d(after)] if self.batch else []
+        norm = [KindsBatchNorm1d(after)] if self.batch else []
         return [self.last(layer), *norm, nn.LeakyReLU(self._leak, inplace=True)]
 
     def last(self, layer: nn.Module) -> nn.Module:

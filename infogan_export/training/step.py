@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -64,13 +64,14 @@ def training_step(
     disguise = _Disguise(state, config)
     with fabric.autocast():  # one for all: D's weights are rounded once
         x_fake = G(latents)
-        real, still, fake, statistics = _judge(D, x, x_fake.detach(), disguise)
-        after = still if moved is None else D(moved.images)[1]
+        images = [x, x_fake.detach()] + ([moved.images] if moved else [])
+        real, fake, statistics, of_real = _judge(D, images, disguise)
     L_I = objective.mutual_information_lower_bound(spec, statistics, c, sigma)
     loss_D = adversarial_D(real, fake)
     loss_Q = -objective.weighted(L_I, lam_Q)
     consistency = steering = x.new_zeros(())
     if moved is not None:
+        still, after = of_real
         consistency = objective.consistency_loss(
             spec, still, after, temperature=movement.temperature
         )
@@ -136,22 +137,29 @@ class _Disguise:
 
 
 def _judge(
-    D: nn.Module, x: Tensor, x_fake: Tensor, disguise: _Disguise
-) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """D's logits of real images, Q's statistics of them, and both of fakes.
+    D: nn.Module, images: Sequence[Tensor], disguise: _Disguise
+) -> tuple[Tensor, Tensor, Tensor, Sequence[Tensor]]:
+    """All through D at once: one large product is faster than several small ones.
 
-    Batch norm must not see real and generated images together.  Without it, all
-    go through D at once; then, or where Q reads apart, its statistics of the real
-    images are of no use and are not taken.
+    Args:
+        D: in training.
+        images: real ones, generated ones and, if at all, moved real ones.
+        disguise: of the first two.
+
+    Returns:
+        D's logits of real and of generated images, Q's statistics of generated
+        ones, and its statistics of real and moved ones, where it reads what D
+        judges.
     """
+    x, x_fake, *moved = images
     seen = disguise.for_Q(x_fake)
-    x, x_fake = disguise.for_D(x), disguise.for_D(x_fake)
-    if bare(D).batch_norm or seen is None:
-        real, still = D(x)
-        return real, still, *D(x_fake, seen)
-    logits, statistics = D(torch.cat([x, x_fake]), seen)
-    real, fake = logits.chunk(2)
-    return real, statistics, fake, statistics
+    together = torch.cat([disguise.for_D(x), disguise.for_D(x_fake), *moved])
+    logits, statistics = D(together, seen, kinds=len(images))
+    real, fake, *_ = logits.chunk(len(images))
+    if seen is not None:
+        return real, fake, statistics, ()
+    still, of_fake, *after = statistics.chunk(len(images))
+    return real, fake, of_fake, (still, *after)
 
 
 @contextmanager
