@@ -156,6 +156,14 @@ def train(
             default=_PRESET,
         ),
     ] = None,
+    decay_d_to: Annotated[
+        float | None,
+        _option(
+            "The same for D and Q alone; above 1 theirs rises.",
+            _RESULT,
+            default=_PRESET,
+        ),
+    ] = None,
     ema: Annotated[
         float | None,
         _option(
@@ -207,6 +215,7 @@ def train(
             "--rate-d": rate_d,
             "--moments": moments,
             "--decay-to": decay_to,
+            "--decay-d-to": decay_d_to,
             "--ema": ema,
         },
     )
@@ -232,6 +241,7 @@ def train(
                 generator_rate=rate_g,
                 discriminator_rate=rate_d,
                 decay_to=decay_to,
+                discriminator_decay_to=decay_d_to,
                 ema_decay=ema,
             ),
             consistency=_given(weight=consistency, steering=steering),

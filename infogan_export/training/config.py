@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from infogan_export.errors import TrainingError, UsageError, unknown
@@ -123,7 +124,7 @@ class TrainingConfig:
     """Every number that decides a run's result, but for the data themselves.
 
     Learning rates are constant up to ``decay_start`` (a part of ``steps``), then
-    fall linearly to ``decay_to`` of themselves.
+    move linearly to a part of themselves, G's to ``decay_to``.
 
     Attributes:
         spec: the latents.
@@ -137,6 +138,9 @@ class TrainingConfig:
         beta2: Adam's decay of the mean squared gradient.
         decay_start: where the rates begin to fall.
         decay_to: where they end.
+        discriminator_decay_to: where that of the trunk, D's head and Q's head
+            ends, if elsewhere.  A D that learns faster while G slows down sees
+            what G still leaves out.
         lambda_categorical: weight of L_I of each categorical code.
         lambda_uniform: weight of L_I of each uniform code.
         ema_decay: of the averaged weights, per step.
@@ -170,6 +174,7 @@ class TrainingConfig:
     beta2: float = 0.999
     decay_start: float = 0.5
     decay_to: float = 0.05
+    discriminator_decay_to: float | None = None
     lambda_categorical: float = 1.0
     lambda_uniform: float = 0.6
     ema_decay: float = 0.999
@@ -199,6 +204,8 @@ class TrainingConfig:
                 "recognition_noise": _PART,
             },
         )
+        if self.discriminator_decay_to is not None:
+            check_ranges(self, {"discriminator_decay_to": _NOT_NEGATIVE})
         if self.adversarial not in get_args(Adversarial):
             kinds = " or ".join(get_args(Adversarial))
             raise UsageError(f"adversarial is {kinds}, got {self.adversarial!r}")
@@ -228,9 +235,14 @@ class TrainingConfig:
         """Codes with lambda = 0: Q reads them, nothing else learns of them."""
         return frozenset(n for n, weight in self.weights().items() if weight == 0)
 
-    def rate_at(self, step: int) -> float:
-        """The factor on both learning rates at a step."""
-        return decayed(step, self.steps, self.decay_start, self.decay_to)
+    def rates_at(self, step: int) -> tuple[float, float]:
+        """The learning rates of G, and of D and Q, at a step."""
+        part = partial(decayed, step, self.steps, self.decay_start)
+        other = self.discriminator_decay_to
+        return (
+            self.generator_rate * part(self.decay_to),
+            self.discriminator_rate * part(self.decay_to if other is None else other),
+        )
 
     def to_dict(self) -> dict[str, Any]:
         """The configuration as plain JSON values."""

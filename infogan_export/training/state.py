@@ -102,13 +102,10 @@ def adam(
 
 def set_rates(state: TrainingState, config: TrainingConfig) -> None:
     """Give both optimizers the learning rates of the state's step."""
-    factor = config.rate_at(state.step)
-    for optimizer, rate in (
-        (state.G_optimizer, config.generator_rate),
-        (state.D_optimizer, config.discriminator_rate),
-    ):
+    optimizers = state.G_optimizer, state.D_optimizer
+    for optimizer, rate in zip(optimizers, config.rates_at(state.step), strict=True):
         for group in optimizer.param_groups:
-            group["lr"] = rate * factor
+            group["lr"] = rate
 
 
 def bare(module: nn.Module) -> nn.Module:
