@@ -311,6 +311,7 @@ _PAPER = TrainingConfig(  # table 1, nothing added
 )
 _MNIST = TrainingConfig(
     _DIGITS,
+    discriminator_decay_to=2.0,
     consistency=Consistency(
         weight=3.0, start=1500, ramp=1500, thickening=0.6, steering=0.5
     ),
@@ -357,6 +358,7 @@ PRESETS: dict[str, TrainingConfig] = {
     "mnist": _MNIST,
     "mnist-gan": replace(
         _MNIST,
+        discriminator_decay_to=None,
         lambda_categorical=0.0,
         lambda_uniform=0.0,
         consistency=Consistency(weight=0.0),
