@@ -125,6 +125,14 @@ def train(
             default=_PRESET,
         ),
     ] = None,
+    consistency_start: Annotated[
+        int | None,
+        _option("The last step without it.", _RESULT, default=_PRESET),
+    ] = None,
+    consistency_ramp: Annotated[
+        int | None,
+        _option("Steps from there to its full weight.", _RESULT, default=_PRESET),
+    ] = None,
     steering: Annotated[
         float | None,
         _option(
@@ -210,6 +218,8 @@ def train(
             "--lambda-cat": lambda_cat,
             "--lambda-cont": lambda_cont,
             "--consistency": consistency,
+            "--consistency-start": consistency_start,
+            "--consistency-ramp": consistency_ramp,
             "--steering": steering,
             "--rate-g": rate_g,
             "--rate-d": rate_d,
@@ -244,7 +254,12 @@ def train(
                 discriminator_decay_to=decay_d_to,
                 ema_decay=ema,
             ),
-            consistency=_given(weight=consistency, steering=steering),
+            consistency=_given(
+                weight=consistency,
+                start=consistency_start,
+                ramp=consistency_ramp,
+                steering=steering,
+            ),
             architecture=_given(moments=moments),
         )
     images = _images(data, data_dir, size, channels, skip_broken)

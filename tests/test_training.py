@@ -595,6 +595,11 @@ def test_a_number_out_of_range_is_named(wrong: dict[str, float]) -> None:
     assert str(value) in one_line(error)
 
 
+def test_a_number_of_a_part_is_named_with_the_part() -> None:
+    with pytest.raises(UsageError, match="consistency start must be 0 or more"):
+        Consistency(weight=1.0, start=-1)
+
+
 def test_rates_fall_over_the_second_half_and_consistency_rises() -> None:
     config = replace(TOY, steps=100, decay_start=0.5, decay_to=0.1)
     G, D = config.generator_rate, config.discriminator_rate

@@ -21,13 +21,22 @@ Adversarial = Literal["non-saturating", "hinge"]
 _NOT_NEGATIVE, _PART = (0.0, math.inf), (0.0, 1.0)
 
 
-def check_ranges(owner: object, ranges: Mapping[str, tuple[float, float]]) -> None:
-    """Refuse a field outside its range, ends included; NaN and infinity always."""
+def check_ranges(
+    owner: object, ranges: Mapping[str, tuple[float, float]], *, part: str = ""
+) -> None:
+    """Refuse a field outside its range, ends included; NaN and infinity always.
+
+    Args:
+        owner: of the fields.
+        ranges: the lowest and the highest value of each.
+        part: of a configuration that the owner is, for the message.
+    """
     for name, (low, high) in ranges.items():
         value = getattr(owner, name)
         if not (low <= value <= high and value < math.inf):
             rule = f"{low:g} or more" if high == math.inf else f"{low:g} to {high:g}"
-            raise UsageError(f"{name.replace('_', ' ')} must be {rule}, got {value}")
+            field_name = f"{part} {name}".strip().replace("_", " ")
+            raise UsageError(f"{field_name} must be {rule}, got {value}")
 
 
 @dataclass(frozen=True)
@@ -70,10 +79,13 @@ class Consistency:
             self,
             {
                 "weight": _NOT_NEGATIVE,
+                "start": _NOT_NEGATIVE,
+                "ramp": _NOT_NEGATIVE,
                 "temperature": (0.01, math.inf),
                 "thickening": _PART,
                 "steering": _NOT_NEGATIVE,
             },
+            part="consistency",
         )
 
     @property
@@ -109,9 +121,8 @@ class Augmentation:
     brightness: float = 0.0
 
     def __post_init__(self) -> None:
-        check_ranges(
-            self, dict.fromkeys(("translation", "cutout", "brightness"), _PART)
-        )
+        names = "translation", "cutout", "brightness"
+        check_ranges(self, dict.fromkeys(names, _PART), part="augmentation")
 
     @property
     def active(self) -> bool:
