@@ -127,7 +127,7 @@ def train(
     ] = None,
     consistency_start: Annotated[
         int | None,
-        _option("The last step without it.", _RESULT, default=_PRESET),
+        _option("Last step without that agreement.", _RESULT, default=_PRESET),
     ] = None,
     consistency_ramp: Annotated[
         int | None,
