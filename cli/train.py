@@ -95,7 +95,16 @@ def train(
         str, _option("One seed, or a run for each of 0..4 or 1,5,7.", _RESULT)
     ] = "0",
     steps: Annotated[
-        int | None, _option("Steps in all.", _RESULT, default=_PRESET)
+        int | None,
+        _option("Steps, of a GAN's game or an encoder.", _RESULT, default=_PRESET),
+    ] = None,
+    refine_steps: Annotated[
+        int | None,
+        _option(
+            "Steps after the game, in which G and Q are refined; 0 for none.",
+            _RESULT,
+            default=_PRESET,
+        ),
     ] = None,
     batch_size: Annotated[
         int | None,
@@ -224,6 +233,7 @@ def train(
             "--rate-g": rate_g,
             "--rate-d": rate_d,
             "--moments": moments,
+            "--refine-steps": refine_steps,
             "--decay-to": decay_to,
             "--decay-d-to": decay_d_to,
             "--ema": ema,
@@ -261,6 +271,7 @@ def train(
                 steering=steering,
             ),
             architecture=_given(moments=moments),
+            refinement=_given(steps=refine_steps),
         )
     images = _images(data, data_dir, size, channels, skip_broken)
     fabric = build_fabric(accelerator=accelerator, devices=devices, precision=precision)
@@ -271,7 +282,7 @@ def train(
     for one in recipes:
         folder = run_dir / f"{called}-{one.seed}"
         try:
-            with _ProgressLine(folder.name, one.steps, shown=leads) as line:
+            with _ProgressLine(folder.name, shown=leads) as line:
                 last = trained(
                     one,
                     images=images,
@@ -408,7 +419,7 @@ def _parse_size(text: str | None) -> tuple[int, int] | None:
 class _ProgressLine:
     """A rich progress bar with a run's figures."""
 
-    def __init__(self, name: str, steps: int, *, shown: bool) -> None:
+    def __init__(self, name: str, *, shown: bool) -> None:
         from rich.console import Console
         from rich.progress import (
             BarColumn,
@@ -427,7 +438,7 @@ class _ProgressLine:
             console=Console(stderr=True),
             disable=not shown,
         )
-        self._task = self._bar.add_task(name, total=steps, figures="")
+        self._task = self._bar.add_task(name, total=None, figures="")
         self._began = False
 
     def __enter__(self) -> _ProgressLine:
@@ -441,17 +452,19 @@ class _ProgressLine:
         """Show a step's figures."""
         figures = f"{progress.images_per_second:.0f} images/s  {_figures(progress)}"
         if not self._began:  # the steps before a resume say nothing of the speed
-            self._bar.reset(self._task, completed=progress.step)
+            self._bar.reset(self._task, total=progress.steps, completed=progress.step)
             self._began = True
         self._bar.update(self._task, completed=progress.step, figures=figures)
 
 
 def _figures(progress: Progress) -> str:
     losses = progress.losses
-    if "loss_D" not in losses:
+    if "reconstruction" in losses:
         return (
             f"error {losses['reconstruction']:.4f} real "
             f"{losses['redrawn']:.4f} generated"
         )
     information = " ".join(f"{n} {v:.2f}" for n, v in progress.information.items())
-    return f"D {losses['loss_D']:.2f} G {losses['loss_G']:.2f}  L_I {information} nats"
+    game = {"D": "loss_D", "G": "loss_G", "Frechet": "frechet"}
+    shown = " ".join(f"{k} {losses[v]:.2f}" for k, v in game.items() if v in losses)
+    return f"{shown}  L_I {information} nats"

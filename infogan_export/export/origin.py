@@ -13,7 +13,7 @@ def training_facts(checkpoint: Checkpoint | EncoderCheckpoint) -> dict[str, Any]
     recipe = {k: v for k, v in config.to_dict().items() if k != "spec"}
     return recipe | {
         "step": checkpoint.step,
-        "images_seen": checkpoint.step * config.batch_size,
+        "images_seen": config.images_at(checkpoint.step),
         "seconds": round(checkpoint.seconds),
         "version": checkpoint.version,
         "commit": checkpoint.commit,

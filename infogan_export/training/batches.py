@@ -65,9 +65,14 @@ class Batches:
             )
         self._pixels = torch.from_numpy(images.images).to(fabric.device)
 
+    @property
+    def epoch(self) -> int:
+        """Steps of an epoch."""
+        return len(self._pixels) // self._size
+
     def at(self, step: int) -> Tensor:
         """This process's images of a step: float32 in 0..1, (n, channels, H, W)."""
-        epoch, position = divmod(step, len(self._pixels) // self._size)
+        epoch, position = divmod(step, self.epoch)
         first = position * self._size + self._rank * self._share
         order = _order(self._seed, epoch, len(self._pixels))
         mine = torch.from_numpy(order[first : first + self._share])

@@ -28,22 +28,35 @@ def calibrate(state: TrainingState, batches: Batches, config: TrainingConfig) ->
         batches: the real images.
         config: the latents, the same as in the first steps of the run.
     """
+    calibrate_generator(state, config)
     G, D = state.G_ema.module, state.D_ema.module
 
-    def latents() -> Iterator[Tensor]:
-        for step in range(_BATCHES):
-            z = config.spec.sample(
-                config.batch_size, seed=config.seed, start=step * config.batch_size
-            )
-            yield torch.from_numpy(z).to(state.fabric.device)
-
     def real_and_generated() -> Iterator[Tensor]:
-        for step, z in enumerate(latents()):
+        for step, z in enumerate(_latents(state, config)):
             yield batches.at(step)
             yield G(z)
 
     with torch.no_grad():
-        update_bn(latents(), G)
-        G.eval()
         update_bn(real_and_generated(), D)
         settle(D)
+
+
+def calibrate_generator(state: TrainingState, config: TrainingConfig) -> None:
+    """The same of the averaged G alone.
+
+    Args:
+        state: ``G_ema`` is changed in place.
+        config: the latents, the same as in the first steps of the run.
+    """
+    G = state.G_ema.module
+    with torch.no_grad():
+        update_bn(_latents(state, config), G)
+    G.eval()
+
+
+def _latents(state: TrainingState, config: TrainingConfig) -> Iterator[Tensor]:
+    for step in range(_BATCHES):
+        z = config.spec.sample(
+            config.batch_size, seed=config.seed, start=step * config.batch_size
+        )
+        yield torch.from_numpy(z).to(state.fabric.device)

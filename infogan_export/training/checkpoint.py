@@ -57,6 +57,7 @@ class Checkpoint:
         discriminator_ema: state of the averaged D and Q.
         optimizers: state of Adam for ``G`` and ``D``.
         metrics: the last figures of the log, by its column names.
+        measure: state of what the refinement descends, once it has begun.
         seconds: time spent on the run.
         version: of this package.
         commit: of its source tree, '' where unknown.
@@ -72,6 +73,7 @@ class Checkpoint:
     discriminator_ema: dict[str, Any]
     optimizers: dict[str, Any]
     metrics: dict[str, float] = field(default_factory=dict)
+    measure: dict[str, Any] | None = None
     seconds: float = 0.0
     version: str = ""
     commit: str = ""

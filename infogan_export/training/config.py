@@ -131,6 +131,57 @@ class Augmentation:
 
 
 @dataclass(frozen=True)
+class Refinement:
+    """The second part of a run: see ``infogan_export.training.refinement``.
+
+    Both learning rates are constant over the first half of it, and fall to zero
+    over the second.
+
+    Attributes:
+        steps: after those of the game, each a descent of G and one of Q; 0 for
+            no second part.
+        batch_size: images of a step over all processes.
+        generator_rate: Adam's learning rate for G.
+        recognition_rate: the same for the trunk and Q's head.
+        weight: of the Frechet distance in G's loss, beside L_I.
+        directions: of the trunk's features in which it is taken.
+        memory: of the moments so far beside those of a batch, per step.
+        ends: weight of the categories' L_I where the uniform codes are at the
+            ends of their traversals, beside L_I over the prior.
+
+    Raises:
+        UsageError: a number is out of its range.
+    """
+
+    steps: int = 0
+    batch_size: int = 256
+    generator_rate: float = 1e-4
+    recognition_rate: float = 4e-4
+    weight: float = 1.0
+    directions: int = 384
+    memory: float = 0.95
+    ends: float = 1.0
+
+    def __post_init__(self) -> None:
+        not_negative = ("steps", "generator_rate", "recognition_rate", "weight", "ends")
+        check_ranges(
+            self,
+            {
+                **dict.fromkeys(not_negative, _NOT_NEGATIVE),
+                "batch_size": (2, math.inf),
+                "directions": (1, math.inf),
+                "memory": (0.0, 0.9999),
+            },
+            part="refinement",
+        )
+
+    def rates_at(self, step: int) -> tuple[float, float]:
+        """The learning rates of G, and of Q, at a step of this part."""
+        factor = decayed(step, self.steps, start=0.5, to=0.0)
+        return self.generator_rate * factor, self.recognition_rate * factor
+
+
+@dataclass(frozen=True)
 class TrainingConfig:
     """Every number that decides a run's result, but for the data themselves.
 
@@ -141,7 +192,7 @@ class TrainingConfig:
         spec: the latents.
         architecture: the widths of the networks.
         seed: of weights, latents, order and movements; 0 to 2^64 - 1.
-        steps: in all, each a descent of D and Q and one of G.
+        steps: of the game, each a descent of D and Q and one of G.
         batch_size: images of a step over all processes.
         generator_rate: Adam's learning rate for G.
         discriminator_rate: the same for the trunk, D's head and Q's head.
@@ -168,6 +219,7 @@ class TrainingConfig:
         balance: whether the codes start with as much weight as the noise in G's
             first layer.
         collapse_after: the first step at which a code that is dead stops the run.
+        refinement: what comes after the game.
 
     Raises:
         UsageError: a number is out of its range, or two options that do not go
@@ -197,6 +249,7 @@ class TrainingConfig:
     flip: bool = False
     recognition_noise: float = 0.0
     balance: bool = False
+    refinement: Refinement = field(default_factory=Refinement)
 
     def __post_init__(self) -> None:
         check_ranges(
@@ -246,8 +299,20 @@ class TrainingConfig:
         """Codes with lambda = 0: Q reads them, nothing else learns of them."""
         return frozenset(n for n, weight in self.weights().items() if weight == 0)
 
+    @property
+    def total_steps(self) -> int:
+        """Steps in all."""
+        return self.steps + self.refinement.steps
+
+    def images_at(self, step: int) -> int:
+        """Real images of the steps before a step, over all processes."""
+        refined = max(step - self.steps, 0)
+        return (step - refined) * self.batch_size + refined * self.refinement.batch_size
+
     def rates_at(self, step: int) -> tuple[float, float]:
         """The learning rates of G, and of D and Q, at a step."""
+        if step >= self.steps and self.refinement.steps:
+            return self.refinement.rates_at(step - self.steps)
         part = partial(decayed, step, self.steps, self.decay_start)
         other = self.discriminator_decay_to
         return (
@@ -274,6 +339,7 @@ class TrainingConfig:
                 architecture=Architecture.from_dict(known.pop("architecture")),
                 consistency=Consistency(**known.pop("consistency")),
                 augmentation=Augmentation(**known.pop("augmentation", {})),
+                refinement=Refinement(**known.pop("refinement", {})),
                 **known,
             )
         except (KeyError, TypeError) as error:
@@ -326,6 +392,7 @@ _MNIST = TrainingConfig(
     consistency=Consistency(
         weight=3.0, start=1500, ramp=1500, thickening=0.6, steering=0.5
     ),
+    refinement=Refinement(steps=1000),
 )
 
 
@@ -373,6 +440,7 @@ PRESETS: dict[str, TrainingConfig] = {
         lambda_categorical=0.0,
         lambda_uniform=0.0,
         consistency=Consistency(weight=0.0),
+        refinement=Refinement(),
     ),
     "mnist-paper": _PAPER,
     "faces": _FACES,

@@ -85,6 +85,10 @@ class EncoderConfig:
             },
         )
 
+    def images_at(self, step: int) -> int:
+        """Real images of the steps before a step, over all processes."""
+        return step * self.batch_size
+
     def rate_at(self, step: int) -> float:
         """The learning rate at a step."""
         return self.rate * decayed(step, self.steps, self.decay_start, self.decay_to)

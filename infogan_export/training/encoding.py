@@ -121,7 +121,7 @@ class _Encoding:
         data: DataFacts,
         fabric: Fabric,
     ) -> None:
-        self.config, self.step = config, 0
+        self.config, self.step, self.steps = config, 0, config.steps
         self._target, self._batches, self._data = target, batches, data
         self._fabric = fabric
         torch.manual_seed(config.seed)
@@ -132,6 +132,9 @@ class _Encoding:
         self._E: nn.Module
         self._optimizer: Any
         self._E, self._optimizer = fabric.setup(E, adam(E, config.rate, betas))
+
+    def images_at(self, step: int) -> int:
+        return self.config.images_at(step)
 
     def advance(self) -> dict[str, Tensor]:
         """One descent of E."""

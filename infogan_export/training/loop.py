@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Protocol, TypeVar
 
@@ -22,8 +22,9 @@ from torch import Tensor
 from infogan_export.atomic import make_folder
 from infogan_export.datasets import ImageSet
 from infogan_export.errors import TrainingError
+from infogan_export.training import refinement
 from infogan_export.training.batches import Batches
-from infogan_export.training.calibration import calibrate
+from infogan_export.training.calibration import calibrate, calibrate_generator
 from infogan_export.training.checkpoint import (
     Checkpoint,
     DataFacts,
@@ -107,13 +108,16 @@ def train(
     shape = (channels, height, width)
     data = data_facts(images)
     state = build_state(config, shape, fabric)
-    batches = Batches(images, config, fabric)
+    batches, refining = Batches(images, config, fabric), None
+    if config.refinement.steps:
+        larger = replace(config, batch_size=config.refinement.batch_size)
+        refining = Batches(images, larger, fabric)
     path = folder / CHECKPOINT_NAME
     checkpoint = load_checkpoint(path) if is_resumed(path, resume=resume) else None
     if checkpoint:
         restore(state, checkpoint, config, data)
     checkpoint = repeat(
-        _Adversarial(state, config, batches, shape, data),
+        _Run(state, config, batches, refining, shape, data),
         folder,
         fabric=fabric,
         saved=checkpoint,
@@ -129,12 +133,13 @@ def train(
 
 
 @dataclass(frozen=True)
-class _Adversarial:
-    """An InfoGAN's training, for ``repeat``."""
+class _Run:
+    """An InfoGAN's training, for ``repeat``: the game, then the refinement."""
 
     state: TrainingState
     config: TrainingConfig
     batches: Batches
+    refining: Batches | None
     shape: ImageShape
     data: DataFacts
 
@@ -142,9 +147,22 @@ class _Adversarial:
     def step(self) -> int:
         return self.state.step
 
+    @property
+    def steps(self) -> int:
+        return self.config.total_steps
+
     def advance(self) -> dict[str, Tensor]:
-        set_rates(self.state, self.config)
-        return training_step(self.batches.at(self.step), self.state, self.config)
+        state, config = self.state, self.config
+        set_rates(state, config)
+        if state.step < config.steps:
+            return training_step(self.batches.at(self.step), state, config)
+        assert self.refining is not None, "the game is the last part of it"
+        if state.measure is None:
+            refinement.begin(state, config, self.refining)
+        return refinement.refinement_step(self.refining.at(self.step), state, config)
+
+    def images_at(self, step: int) -> int:
+        return self.config.images_at(step)
 
     def check(self, metrics: dict[str, float]) -> None:
         networks = {"G": self.state.G, "D": self.state.D}
@@ -152,7 +170,10 @@ class _Adversarial:
         stop_if_collapsed(metrics, self.config, step=self.step)
 
     def finish(self) -> None:
-        calibrate(self.state, self.batches, self.config)
+        if self.state.measure is None:
+            calibrate(self.state, self.batches, self.config)
+        else:
+            calibrate_generator(self.state, self.config)
 
     def picture(self) -> NDArray[np.uint8]:
         return draw_samples(self.state.G_ema.module.eval(), self.config.spec)
@@ -172,12 +193,15 @@ class Task(Protocol[Saved_co]):
     """What ``repeat`` repeats: a step, and what surrounds it."""
 
     @property
-    def config(self) -> Lengths:
-        """How many steps of how many images."""
-
-    @property
     def step(self) -> int:
         """Steps done."""
+
+    @property
+    def steps(self) -> int:
+        """Steps in all."""
+
+    def images_at(self, step: int) -> int:
+        """Images of the steps before a step, over all processes."""
 
     def advance(self) -> dict[str, Tensor]:
         """Take a step, and report scalars of this process's images by name."""
@@ -197,18 +221,6 @@ class Task(Protocol[Saved_co]):
 
     def capture(self, metrics: dict[str, float], seconds: float) -> Saved_co:
         """All that the run needs to go on from here."""
-
-
-class Lengths(Protocol):
-    """How long a run is, and its step."""
-
-    @property
-    def steps(self) -> int:
-        """Steps in all."""
-
-    @property
-    def batch_size(self) -> int:
-        """Images of a step over all processes."""
 
 
 def repeat(
@@ -243,9 +255,9 @@ def repeat(
         KeyboardInterrupt: after the step in hand is done and saved.
     """
     make_folder(folder / "samples")
-    steps, path = task.config.steps, folder / CHECKPOINT_NAME
+    steps, path = task.steps, folder / CHECKPOINT_NAME
     spent = saved.seconds if saved else 0.0
-    clock = _Clock(task.step, task.config.batch_size, spent)
+    clock = _Clock(task.images_at(task.step), spent)
     recent: list[dict[str, Tensor]] = []
     leads = fabric.is_global_zero
     run_log = RunLog(folder, resumed_at=task.step) if leads else None
@@ -259,7 +271,7 @@ def repeat(
             if saving or step % log_every == 0:
                 metrics, recent = _means(recent, fabric), []
                 task.check(metrics)
-                speed = clock.images_per_second(step)
+                speed = clock.images_per_second(task.images_at(step))
                 if log:
                     log.scalars(step, metrics | {"images_per_second": speed})
                 if on_progress:
@@ -283,16 +295,15 @@ def repeat(
 class _Clock:
     """Time spent on a run, this time and before."""
 
-    first_step: int
-    batch_size: int
+    images_before: int
     spent_before: float
     began: float = field(default_factory=time.perf_counter)
 
     def seconds(self) -> float:
         return self.spent_before + time.perf_counter() - self.began
 
-    def images_per_second(self, step: int) -> float:
-        images = (step - self.first_step) * self.batch_size
+    def images_per_second(self, images: int) -> float:
+        images -= self.images_before
         return images / (time.perf_counter() - self.began)
 
 
@@ -317,8 +328,8 @@ def is_resumed(path: Path, *, resume: bool) -> bool:
 def _means(reports: Sequence[dict[str, Tensor]], fabric: Fabric) -> dict[str, float]:
     """Each figure's mean over steps and processes, the same in every process."""
     means = {}
-    for name in reports[0]:
-        mean = torch.stack([report[name] for report in reports]).mean()
+    for name in dict.fromkeys(name for report in reports for name in report):
+        mean = torch.stack([r[name] for r in reports if name in r]).mean()
         means[name] = float(fabric.all_reduce(mean))  # type: ignore[arg-type]
     return means
 

@@ -235,6 +235,9 @@ class Discriminator(nn.Module):
     The statistics have the columns of the codes: logits of a categorical code,
     the mean of a uniform one.  A code in ``watched`` is read from the trunk
     without teaching it: its gradient stops there.
+
+    Attributes:
+        features: of the trunk, for each image.
     """
 
     residual: Tensor
@@ -264,6 +267,7 @@ class Discriminator(nn.Module):
             layers += rows.linear(features, arch.dense)
             features = arch.dense
         self.trunk = nn.Sequential(*layers)
+        self.features = features
         self._norm = _last_batch_norm(self.trunk)
         self.real = rows.last(nn.Linear(features, 1))
         self.recognition = nn.Sequential(
@@ -312,6 +316,12 @@ class Discriminator(nn.Module):
             return logit, self._read(hidden)
         self._tell_apart(1)
         return logit, self._read(self.trunk(seen))
+
+    def read(self, images: Tensor, seen: Tensor | None = None) -> Tensor:
+        """Q's statistics (n, C) alone; otherwise as the call."""
+        if seen is None:
+            seen = low_passed(images, self.blur)
+        return self._read(self.trunk(seen))
 
     def _tell_apart(self, kinds: int) -> None:
         for layer in self.modules():

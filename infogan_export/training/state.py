@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from copy import deepcopy
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -18,6 +21,7 @@ from infogan_export.training.checkpoint import (
     source_commit,
 )
 from infogan_export.training.config import TrainingConfig, differing_fields
+from infogan_export.training.frechet import Measure
 from infogan_export.training.networks import (
     Discriminator,
     Generator,
@@ -36,7 +40,8 @@ class TrainingState:
     """Networks, their optimizers and their averages, at a step.
 
     ``G_optimizer`` owns G.  ``D_optimizer`` owns the trunk, D's head and Q's
-    head, so that the trunk learns from both V(D, G) and L_I.
+    head, so that the trunk learns from both V(D, G) and L_I.  ``measure`` is
+    what the game leaves to be descended; there is none before its end.
     """
 
     fabric: Fabric
@@ -47,6 +52,7 @@ class TrainingState:
     G_ema: AveragedModel
     D_ema: AveragedModel
     step: int = 0
+    measure: Measure | None = None
 
 
 def build_state(
@@ -74,6 +80,29 @@ def build_state(
     return TrainingState(
         fabric, G_module, D_module, G_optimizer, D_optimizer, G_ema, D_ema
     )
+
+
+def restart(state: TrainingState, config: TrainingConfig) -> Measure:
+    """Let both networks go on from their averages, as if they were new.
+
+    With fresh optimizers, and fresh averages that forget their start; batch norms
+    do not look at the batch, unless they are told to.
+
+    Returns:
+        the state's measure, of D as it is now, not yet calibrated.
+    """
+    averaging = replace(config, ema_warm_up=True)
+    G, D = bare(state.G), bare(state.D)
+    for network, average in ((G, state.G_ema), (D, state.D_ema)):
+        network.load_state_dict(average.module.state_dict())
+        network.eval()
+    for optimizer in (state.G_optimizer, state.D_optimizer):
+        optimizer.state.clear()
+    state.G_ema, state.D_ema = (_average(network, averaging) for network in (G, D))
+    assert isinstance(D, Discriminator)
+    state.measure = Measure(deepcopy(D), config.refinement.directions)
+    state.measure.to(state.fabric.device)
+    return state.measure
 
 
 def _average(network: nn.Module, config: TrainingConfig) -> AveragedModel:
@@ -114,6 +143,16 @@ def bare(module: nn.Module) -> nn.Module:
     return inner if inner is module else bare(inner)
 
 
+@contextmanager
+def frozen(network: nn.Module) -> Iterator[Any]:
+    """A network as a fixed function: gradients pass through it and leave none in it."""
+    fixed = bare(network).requires_grad_(False)
+    try:
+        yield fixed
+    finally:
+        fixed.requires_grad_(True)
+
+
 def capture(
     state: TrainingState,
     config: TrainingConfig,
@@ -147,6 +186,7 @@ def capture(
             "D": state.D_optimizer.state_dict(),
         },
         metrics=dict(metrics),
+        measure=None if state.measure is None else state.measure.state_dict(),
         seconds=seconds,
         version=package_version(),
         commit=source_commit(),
@@ -187,17 +227,24 @@ def restore(
     Raises:
         TrainingError: it was made with other options or other images.
     """
-    # A longer run of the same recipe may go on from a shorter one's end.
-    require_same_options(
-        differing_fields(replace(saved.config, steps=config.steps), config)
-    )
+    # A longer run of the same recipe may go on from a shorter one's end, and what
+    # comes after the game may change before it has begun.
+    comparable = saved.config
+    if saved.measure is None:
+        comparable = replace(
+            comparable, steps=config.steps, refinement=config.refinement
+        )
+    require_same_options(differing_fields(comparable, config))
     require_same_images(saved.data, data)
+    if saved.measure is not None:
+        restart(state, config).load_state_dict(saved.measure)
     bare(state.G).load_state_dict(saved.generator)
     bare(state.D).load_state_dict(saved.discriminator)
     state.G_ema.module.load_state_dict(saved.generator_ema)
     state.D_ema.module.load_state_dict(saved.discriminator_ema)
+    began = config.steps if saved.measure is not None else 0
     for average in (state.G_ema, state.D_ema):
-        average.n_averaged.fill_(saved.step)
+        average.n_averaged.fill_(saved.step - began)
     state.G_optimizer.load_state_dict(saved.optimizers["G"])
     state.D_optimizer.load_state_dict(saved.optimizers["D"])
     state.step = saved.step

@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from typing import Any
+from collections.abc import Sequence
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
+from infogan_export.latent import LatentSpec
 from infogan_export.training import objective
 from infogan_export.training.augmentation import augment
 from infogan_export.training.config import TrainingConfig
 from infogan_export.training.movement import move
-from infogan_export.training.networks import low_passed
-from infogan_export.training.state import TrainingState, bare
+from infogan_export.training.networks import Discriminator, low_passed
+from infogan_export.training.state import TrainingState, bare, frozen
 
 # Beside the seed, what a draw is for; 1 and 3 are those of the real images.
-_MOVEMENT, _DISGUISE = 2, 4
+MOVEMENT, _DISGUISE = 2, 4
 _RESIDUAL_MOMENTUM = 0.02
 
 
@@ -57,11 +56,11 @@ def training_step(
     moved = None
     if movement.moves_at(state.step):
         rng = np.random.default_rng(
-            [config.seed, _MOVEMENT, state.step, fabric.global_rank]
+            [config.seed, MOVEMENT, state.step, fabric.global_rank]
         )
         moved = move(x, movement, rng)
 
-    disguise = _Disguise(state, config)
+    disguise = Disguise(state, config)
     with fabric.autocast():  # one for all: D's weights are rounded once
         x_fake = G(latents)
         images = [x, x_fake.detach()] + ([moved.images] if moved else [])
@@ -82,7 +81,7 @@ def training_step(
     fabric.backward(loss_D + loss_Q)
     state.D_optimizer.step()
 
-    with _frozen(D) as judge, fabric.autocast():
+    with frozen(D) as judge, fabric.autocast():
         fake, statistics = judge(disguise.for_D(x_fake), disguise.for_Q(x_fake))
     fake, statistics = fake.float(), statistics.float()
     L_I = objective.mutual_information_lower_bound(spec, statistics, c, sigma)
@@ -91,12 +90,7 @@ def training_step(
     fabric.backward(loss_G - objective.weighted(L_I, lam))
     state.G_optimizer.step()
 
-    with torch.no_grad():
-        fitted = objective.squared_residuals(spec, statistics, c)
-        judge.residual.lerp_(fitted, _RESIDUAL_MOMENTUM)
-        L_I = objective.mutual_information_lower_bound(
-            spec, statistics, c, judge.residual.sqrt()
-        )
+    L_I = tightest_bound(spec, statistics, c, judge)
     state.G_ema.update_parameters(bare(G))
     state.D_ema.update_parameters(bare(D))
     state.step += 1
@@ -110,7 +104,26 @@ def training_step(
     return {name: value.detach() for name, value in report.items()}
 
 
-class _Disguise:
+def tightest_bound(
+    spec: LatentSpec, statistics: Tensor, code: Tensor, D: Discriminator
+) -> dict[str, Tensor]:
+    """L_I of each code with the sigmas fitted, which learn from these images.
+
+    Args:
+        spec: the latent layout.
+        statistics: (n, C), Q's of generated images.
+        code: (n, C), the codes that these were generated from.
+        D: its ``residual`` is changed in place.
+    """
+    with torch.no_grad():
+        fitted = objective.squared_residuals(spec, statistics, code)
+        D.residual.lerp_(fitted, _RESIDUAL_MOMENTUM)
+        return objective.mutual_information_lower_bound(
+            spec, statistics, code, D.residual.sqrt()
+        )
+
+
+class Disguise:
     """How a step's images are shown to D and to Q, draw after draw."""
 
     def __init__(self, state: TrainingState, config: TrainingConfig) -> None:
@@ -137,7 +150,7 @@ class _Disguise:
 
 
 def _judge(
-    D: nn.Module, images: Sequence[Tensor], disguise: _Disguise
+    D: nn.Module, images: Sequence[Tensor], disguise: Disguise
 ) -> tuple[Tensor, Tensor, Tensor, Sequence[Tensor]]:
     """All through D at once: one large product is faster than several small ones.
 
@@ -160,13 +173,3 @@ def _judge(
         return real, fake, statistics, ()
     still, of_fake, *after = statistics.chunk(len(images))
     return real, fake, of_fake, (still, *after)
-
-
-@contextmanager
-def _frozen(D: nn.Module) -> Iterator[Any]:
-    """D as a fixed function: gradients pass through it and leave none in it."""
-    judge = bare(D).requires_grad_(False)
-    try:
-        yield judge
-    finally:
-        judge.requires_grad_(True)

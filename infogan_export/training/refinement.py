@@ -1,0 +1,197 @@
+"""The second part of a run: what the game of D and G leaves to be done.
+
+D and G have played until neither learns much.  Now D and Q as they are then are the
+measure of G: it descends the Frechet distance of its images to the real ones in the
+trunk's features, which gives back the variety on which D did not insist, and learns
+what traversals need, that a category stays what it is at the ends of the uniform
+codes.  Q itself learns on, of what G draws by now, and of real images, still and
+moved, that are to be what the average of its own past takes the still ones for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import partial
+
+import numpy as np
+import torch
+from lightning_fabric import Fabric
+from torch import Tensor
+
+from infogan_export.latent import Latents, LatentSpec
+from infogan_export.training import objective
+from infogan_export.training.batches import Batches
+from infogan_export.training.calibration import calibrate
+from infogan_export.training.config import TrainingConfig
+from infogan_export.training.movement import move
+from infogan_export.training.networks import Discriminator
+from infogan_export.training.state import TrainingState, bare, restart
+from infogan_export.training.step import MOVEMENT, Disguise, tightest_bound
+
+_ENDS = 5  # beside the seed, what a draw is for; 1 to 4 are those of the game
+
+
+def begin(state: TrainingState, config: TrainingConfig, batches: Batches) -> None:
+    """Go on from the averages of the game, and measure what is to be descended.
+
+    Args:
+        state: after the last step of the game; changed in place.
+        config: weights and schedules.
+        batches: the real images, each of which is looked at.
+    """
+    calibrate(state, batches, config)
+    measure = restart(state, config)
+    steps = range(batches.epoch)
+    G = bare(state.G).eval()
+
+    def generated() -> Iterator[Tensor]:
+        size = config.refinement.batch_size
+        for step in steps:
+            latents = config.spec.sample(size, seed=config.seed, start=step * size)
+            yield G(torch.from_numpy(latents).to(state.fabric.device))
+
+    with torch.no_grad(), state.fabric.autocast():
+        measure.calibrate((batches.at(step) for step in steps), generated())
+
+
+def refinement_step(
+    x: Tensor, state: TrainingState, config: TrainingConfig
+) -> dict[str, Tensor]:
+    """One descent for G by what the game has left, then one for Q.
+
+        min_G  w F(G) - lambda * (L_I(G, Q0) + e L_I(G at the ends, Q0))
+        min_Q  CE(Q'(x), Q(x)) + a CE(Q'(x), Q(moved x)) - lambda * L_I(G, Q)
+
+    F is the Frechet distance in the features of D, and Q0 is Q, both as the game
+    left them; Q' is the average of Q.  w and e are weights of ``Refinement``, and a
+    is that of ``Consistency``: where it is 0, Q stays as it is.  At the ends, and
+    in the cross-entropies, only categorical codes count.
+
+    Args:
+        x: real images in [0, 1], (n, channels, height, width).
+        state: networks and optimizers, changed in place.
+        config: weights and schedules.
+
+    Returns:
+        the losses and, as ``L_I/name``, each code's bound in nats; scalars of
+        this process's images.
+    """
+    first = config.images_at(state.step) + state.fabric.global_rank * len(x)
+    drawn = config.spec.sample(len(x), seed=config.seed, start=first)
+    latents = torch.from_numpy(drawn).to(state.fabric.device)
+    ends = at_the_ends(config.spec, drawn, _rng(_ENDS, state, config))
+    x_fake, distance = _descend_G(
+        latents, torch.from_numpy(ends).to(state.fabric.device), state, config
+    )
+    c = latents[:, config.spec.noise_dim :]
+    consistency = x.new_zeros(())
+    if config.consistency.weight:
+        consistency = _descend_Q(x, x_fake, latents, state, config)
+    Q = bare(state.D)
+    assert isinstance(Q, Discriminator)
+    with torch.no_grad(), state.fabric.autocast():
+        _, statistics = Q(x_fake, Disguise(state, config).for_Q(x_fake))
+    L_I = tightest_bound(config.spec, statistics.float(), c, Q)
+    state.G_ema.update_parameters(bare(state.G))
+    state.D_ema.update_parameters(Q)
+    state.step += 1
+    report = {"frechet": distance, "consistency": consistency.detach()}
+    return report | {f"L_I/{name}": bound for name, bound in L_I.items()}
+
+
+def _descend_G(
+    latents: Tensor, ends: Tensor, state: TrainingState, config: TrainingConfig
+) -> tuple[Tensor, Tensor]:
+    """G's images of the latents, and F, without gradients."""
+    spec, fabric, recipe, G = config.spec, state.fabric, config.refinement, state.G
+    measure = state.measure
+    assert measure is not None, "begin comes first"
+    disguise = Disguise(state, config)
+    lam = config.weights()
+    with fabric.autocast():
+        bare(G).train()
+        x_fake = G(latents)
+        bare(G).eval()  # the statistics are those of the prior
+        x_ends = G(ends)
+        features = measure.D.trunk(x_fake)
+        distance, moments = measure(features, recipe.memory)
+        inside, outside = (
+            measure.D.read(images, disguise.for_Q(images))
+            for images in (x_fake, x_ends)
+        )
+    # As if all the images that are remembered moved with those of the batch.
+    loss = recipe.weight * distance / (1 - recipe.memory)
+    loss = loss - objective.weighted(_bound(spec, inside, latents), lam)
+    L_I = _bound(spec, outside, ends)
+    categories = {code.name: L_I[code.name] for code in spec.categorical}
+    loss = loss - recipe.ends * objective.weighted(categories, lam)
+    state.G_optimizer.zero_grad()
+    fabric.backward(loss)
+    state.G_optimizer.step()
+    measure.remember(*(_mean(fabric, moment) for moment in moments))
+    return x_fake.detach(), distance.detach()
+
+
+def _descend_Q(
+    x: Tensor,
+    x_fake: Tensor,
+    latents: Tensor,
+    state: TrainingState,
+    config: TrainingConfig,
+) -> Tensor:
+    """The cross-entropy of moved images."""
+    spec, fabric, size = config.spec, state.fabric, config.consistency
+    moved = move(x, size, _rng(MOVEMENT, state, config)).images
+    average = state.D_ema.module.eval()
+    with fabric.autocast():
+        with torch.no_grad():
+            target = average(x)[1].float()
+        logits, statistics = state.D(torch.cat([x, moved, x_fake]))
+    still, after, generated = statistics.float().chunk(3)
+    agreement = partial(
+        objective.consistency_loss, spec, target, temperature=size.temperature
+    )
+    consistency = agreement(after)
+    L_I = objective.weighted(_bound(spec, generated, latents), config.weights())
+    # D's head has a part in the graph, none in the gradient: processes that train
+    # together wait for every weight.
+    loss = agreement(still) + size.weight * consistency - L_I + 0 * logits.sum()
+    state.D_optimizer.zero_grad()
+    fabric.backward(loss)
+    state.D_optimizer.step()
+    return consistency
+
+
+def _bound(spec: LatentSpec, statistics: Tensor, latents: Tensor) -> dict[str, Tensor]:
+    """L_I of each code, with the sigma that is descended."""
+    sigma = objective.training_deviation(spec).to(statistics.device)
+    c = latents[:, spec.noise_dim :]
+    return objective.mutual_information_lower_bound(spec, statistics.float(), c, sigma)
+
+
+def at_the_ends(
+    spec: LatentSpec, latents: Latents, rng: np.random.Generator
+) -> Latents:
+    """The same latents with each uniform code at an end of its traversal, by lot.
+
+    Args:
+        spec: the latent layout.
+        latents: (n, Z + C), left as they are.
+        rng: source of the lots.
+    """
+    ends = {c.name: rng.choice(c.sweep_range, len(latents)) for c in spec.uniform}
+    return spec.assign(latents, ends)
+
+
+def _mean(fabric: Fabric, moment: Tensor) -> Tensor:
+    """Over the processes, each with as many images."""
+    mean = fabric.all_reduce(moment)
+    assert isinstance(mean, Tensor)
+    return mean
+
+
+def _rng(
+    purpose: int, state: TrainingState, config: TrainingConfig
+) -> np.random.Generator:
+    draw = [config.seed, purpose, state.step, state.fabric.global_rank]
+    return np.random.default_rng(draw)
