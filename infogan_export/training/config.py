@@ -140,7 +140,7 @@ class Refinement:
     Attributes:
         steps: after those of the game, each a descent of G and one of Q; 0 for
             no second part.
-        batch_size: images of a step over all processes.
+        batches: of the game that make a step's batch.
         generator_rate: Adam's learning rate for G.
         recognition_rate: the same for the trunk and Q's head.
         weight: of the Frechet distance in G's loss, beside L_I.
@@ -154,7 +154,7 @@ class Refinement:
     """
 
     steps: int = 0
-    batch_size: int = 256
+    batches: int = 2
     generator_rate: float = 1e-4
     recognition_rate: float = 4e-4
     weight: float = 1.0
@@ -168,7 +168,7 @@ class Refinement:
             self,
             {
                 **dict.fromkeys(not_negative, _NOT_NEGATIVE),
-                "batch_size": (2, math.inf),
+                "batches": (1, math.inf),
                 "directions": (1, math.inf),
                 "memory": (0.0, 0.9999),
             },
@@ -307,7 +307,8 @@ class TrainingConfig:
     def images_at(self, step: int) -> int:
         """Real images of the steps before a step, over all processes."""
         refined = max(step - self.steps, 0)
-        return (step - refined) * self.batch_size + refined * self.refinement.batch_size
+        batches = step - refined + refined * self.refinement.batches
+        return batches * self.batch_size
 
     def rates_at(self, step: int) -> tuple[float, float]:
         """The learning rates of G, and of D and Q, at a step."""

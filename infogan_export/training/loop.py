@@ -110,8 +110,8 @@ def train(
     state = build_state(config, shape, fabric)
     batches, refining = Batches(images, config, fabric), None
     if config.refinement.steps:
-        larger = replace(config, batch_size=config.refinement.batch_size)
-        refining = Batches(images, larger, fabric)
+        size = config.batch_size * config.refinement.batches
+        refining = Batches(images, replace(config, batch_size=size), fabric)
     path = folder / CHECKPOINT_NAME
     checkpoint = load_checkpoint(path) if is_resumed(path, resume=resume) else None
     if checkpoint:

@@ -45,7 +45,7 @@ def begin(state: TrainingState, config: TrainingConfig, batches: Batches) -> Non
     G = bare(state.G).eval()
 
     def generated() -> Iterator[Tensor]:
-        size = config.refinement.batch_size
+        size = config.batch_size * config.refinement.batches
         for step in steps:
             latents = config.spec.sample(size, seed=config.seed, start=step * size)
             yield G(torch.from_numpy(latents).to(state.fabric.device))
