@@ -103,7 +103,7 @@ def train(
         _option(
             "Steps after the game, in which G and Q are refined; 0 for none.",
             _RESULT,
-            default=_PRESET,
+            default=f"{_PRESET}, in proportion to --steps",
         ),
     ] = None,
     batch_size: Annotated[
@@ -344,6 +344,10 @@ def _gan(
         raise MissingExtraError("training", "train") from error
 
     recipe = named(preset)
+    refinement = parts["refinement"]
+    if "steps" in changes and "steps" not in refinement:
+        part = recipe.refinement.steps / recipe.steps
+        refinement["steps"] = round(part * changes["steps"])
     changed = {part: replace(getattr(recipe, part), **d) for part, d in parts.items()}
     recipe = replace(recipe, **changed, **changes)
     return preset, run, [replace(recipe, seed=seed) for seed in seeds]

@@ -30,11 +30,11 @@ from infogan_export.errors import (
     TrainingError,
     UsageError,
 )
-from infogan_export.evaluation import strokes
+from infogan_export.evaluation import distances, strokes
 from infogan_export.latent import CategoricalCode, LatentSpec, Noise, UniformCode
 from infogan_export.training import checkpoint, objective
 from infogan_export.training.augmentation import augment
-from infogan_export.training.batches import Batches
+from infogan_export.training.batches import Batches, as_input
 from infogan_export.training.checkpoint import (
     Checkpoint,
     load_checkpoint,
@@ -44,10 +44,12 @@ from infogan_export.training.config import (
     PRESETS,
     Augmentation,
     Consistency,
+    Refinement,
     TrainingConfig,
     preset,
 )
 from infogan_export.training.engine import build_fabric
+from infogan_export.training.frechet import Measure, frechet_distance
 from infogan_export.training.loop import CHECKPOINT_NAME, Progress, train
 from infogan_export.training.movement import move
 from infogan_export.training.networks import (
@@ -57,6 +59,7 @@ from infogan_export.training.networks import (
     Generator,
     Moments,
 )
+from infogan_export.training.refinement import at_the_ends
 from infogan_export.training.runlog import read_metrics
 from infogan_export.training.selection import agreement
 from infogan_export.training.state import bare, build_state
@@ -89,6 +92,10 @@ FACE_TOY = replace(
     adversarial="hinge",
     augmentation=Augmentation(translation=0.125, cutout=0.5),
 )
+REFINED_TOY = replace(
+    TOY, steps=2, refinement=Refinement(steps=4, directions=6, memory=0.5)
+)
+REFINED_FACE_TOY = replace(FACE_TOY, steps=2, refinement=REFINED_TOY.refinement)
 PIXELS = np.random.default_rng(0).integers(0, 256, (37, 8, 8, 1), np.uint8)
 IMAGES = ImageSet(PIXELS, None, "noise")
 SCRIPT = Path(sys.executable).with_name("infogan-gen")
@@ -127,7 +134,7 @@ def weights(saved: Checkpoint) -> dict[str, Tensor]:
     parts = ("generator", "discriminator", "generator_ema", "discriminator_ema")
     return {
         k: t
-        for part in (*parts, "optimizers")
+        for part in (*parts, "optimizers", "measure")
         for k, t in walk(part, getattr(saved, part)).items()
     }
 
@@ -596,6 +603,8 @@ def test_a_number_out_of_range_is_named(wrong: dict[str, float]) -> None:
 
 
 def test_a_number_of_a_part_is_named_with_the_part() -> None:
+    with pytest.raises(UsageError, match="refinement memory must be 0 to"):
+        Refinement(memory=1.0)
     with pytest.raises(UsageError, match="consistency start must be 0 or more"):
         Consistency(weight=1.0, start=-1)
 
@@ -605,10 +614,90 @@ def test_rates_fall_over_the_second_half_and_consistency_rises() -> None:
     G, D = config.generator_rate, config.discriminator_rate
     for step, part in ((0, 1), (50, 1), (75, 0.55), (100, 0.1)):
         assert config.rates_at(step) == pytest.approx((G * part, D * part))
+    refined = replace(config, refinement=Refinement(steps=40))
+    G, D = refined.refinement.generator_rate, refined.refinement.recognition_rate
+    for step, part in ((100, 1), (120, 1), (130, 0.5), (140, 0)):
+        assert refined.rates_at(step) == pytest.approx((G * part, D * part))
+    assert refined.images_at(110) == 100 * 8 + 10 * 16
+    G, D = config.generator_rate, config.discriminator_rate
     apart = replace(config, discriminator_decay_to=2.0)
     assert apart.rates_at(75) == pytest.approx((G * 0.55, D * 1.5))
     rising = Consistency(weight=3, start=10, ramp=10)
     assert [rising.weight_at(s) for s in (0, 10, 15, 20, 99)] == [0, 0, 1.5, 3, 3]
+
+
+# --- refinement --------------------------------------------------------------
+
+
+def test_the_distance_descended_is_the_one_evaluated() -> None:
+    rng = np.random.default_rng(0)
+    a, b = (rng.normal(size=(500, 6)) @ rng.normal(size=(6, 6)) for _ in range(2))
+    a += 1.0
+    # Real images are whitened about their mean, as the measure sees them.
+    variance, basis = np.linalg.eigh(np.cov(b.T))
+    seen = torch.from_numpy((a - b.mean(axis=0)) @ basis)
+    found = frechet_distance(
+        seen.mean(dim=0), torch.cov(seen.T), torch.from_numpy(variance)
+    )
+    assert float(found) == pytest.approx(distances.frechet_distance(a, b))
+
+
+def test_the_measure_forgets_and_a_batch_is_judged_among_those_before() -> None:
+    D = Discriminator(SPEC, (1, 8, 8), SMALL)
+    images = as_input(torch.from_numpy(PIXELS))
+    measure = Measure(D, directions=6)
+    with torch.no_grad():
+        measure.calibrate([images], [images[:20]])
+        features = D.trunk(images)
+        far = float(measure(D.trunk(images[:20]), memory=0.0)[0])
+        near, moments = measure(features, memory=0.0)
+        assert float(near) < 0.05 * far  # but for n - 1, nothing
+        assert far == pytest.approx(float(measure(features, memory=1.0)[0]), rel=1e-4)
+        measure.remember(*moments)
+        assert near == pytest.approx(float(measure(features, memory=1.0)[0]))
+
+
+def test_at_the_ends_only_uniform_codes_move_and_to_both_ends() -> None:
+    latents = SPEC.sample(64, seed=1)
+    ends = at_the_ends(SPEC, latents, np.random.default_rng(0))
+    tilt = SPEC.columns("tilt")
+    assert set(ends[:, tilt].ravel()) == set(SPEC["tilt"].sweep_range)  # type: ignore[union-attr]
+    for rest in (slice(0, tilt.start), slice(tilt.stop, None)):
+        np.testing.assert_array_equal(ends[:, rest], latents[:, rest])
+
+
+def test_refinement_brings_the_moments_of_g_to_those_of_real_images(
+    run: Callable[..., Checkpoint], tmp_path: Path
+) -> None:
+    long = replace(
+        REFINED_TOY,
+        refinement=replace(REFINED_TOY.refinement, steps=60, generator_rate=1e-3),
+    )
+    run(long)
+    seen = [float(r["frechet"]) for r in read_metrics(tmp_path / "run")[2:]]
+    assert np.mean(seen[-10:]) < 0.7 * np.mean(seen[:3])
+
+
+@pytest.mark.parametrize("weight", [0.0, 1.0])
+def test_refinement_leaves_its_measure_and_q_without_agreement_alone(
+    run: Callable[..., Checkpoint], weight: float
+) -> None:
+    consistency = replace(TOY.consistency, weight=weight)
+    config = replace(REFINED_TOY, consistency=consistency)
+    game = run(replace(config, refinement=Refinement())).discriminator_ema
+    weights = {name: w.clone() for name, w in game.items() if "running" not in name}
+    refined = run(config, resume=True)
+    assert refined.measure is not None
+    left = {k[2:]: v for k, v in refined.measure.items() if k.startswith("D.")}
+    for name, value in weights.items():
+        assert torch.equal(left[name], value), name
+    moved = {
+        name
+        for name, value in refined.discriminator.items()
+        if name != "residual" and not torch.equal(value, left[name])
+    }
+    assert any(name.startswith("recognition") for name in moved) == (weight > 0)
+    assert not any("running" in name or name.startswith("real") for name in moved)
 
 
 # --- batches -----------------------------------------------------------------
@@ -718,17 +807,21 @@ MOMENTS_TOY = replace(TOY, architecture=replace(SMALL, moments=True))
 
 
 @pytest.mark.parametrize(
-    "recipe", [TOY, FACE_TOY, MOMENTS_TOY], ids=["mnist", "faces", "moments"]
+    "recipe",
+    [TOY, FACE_TOY, MOMENTS_TOY, REFINED_TOY, REFINED_FACE_TOY],
+    ids=["mnist", "faces", "moments", "refined mnist", "refined faces"],
 )
 def test_a_resumed_run_equals_an_uninterrupted_one_bit_by_bit(
     run: Callable[..., Checkpoint], tmp_path: Path, recipe: TrainingConfig
 ) -> None:
-    config = replace(recipe, steps=12)
+    config = recipe
+    if not recipe.refinement.steps:
+        config = replace(recipe, steps=12)
     whole = run(config, folder=tmp_path / "whole")
     halves = tmp_path / "halves"
     with pytest.raises(KeyboardInterrupt):
-        run(config, folder=halves, on_progress=interrupt_at(5))
-    assert load_checkpoint(halves / CHECKPOINT_NAME).step == 6
+        run(config, folder=halves, on_progress=interrupt_at(4))
+    assert load_checkpoint(halves / CHECKPOINT_NAME).step == 5
     resumed = run(config, folder=halves, resume=True)
     assert_same(whole, resumed)
     losses = [
@@ -762,6 +855,18 @@ def test_a_finished_run_is_left_as_it_is_and_a_longer_one_goes_on(
     assert again.metrics == done.metrics
     assert (tmp_path / "run" / CHECKPOINT_NAME).read_bytes() == before
     assert run(replace(TOY, steps=8), resume=True).step == 8
+
+
+def test_a_finished_game_can_be_refined_and_a_refinement_not_changed(
+    run: Callable[..., Checkpoint], tmp_path: Path
+) -> None:
+    run(replace(REFINED_TOY, refinement=Refinement()))
+    late = run(REFINED_TOY, resume=True)
+    assert late.step == 6
+    assert_same(late, run(REFINED_TOY, folder=tmp_path / "at once"))
+    weaker = replace(REFINED_TOY.refinement, weight=0.5)
+    with pytest.raises(TrainingError, match="another refinement;"):
+        run(replace(REFINED_TOY, refinement=weaker), resume=True)
 
 
 @pytest.mark.parametrize(
@@ -1107,7 +1212,7 @@ def test_a_killed_run_goes_on_from_a_whole_checkpoint(
     assert all(bool(w.isfinite().all()) for w in weights(killed).values())
     steps = killed.step + 4
     with pytest.raises(SystemExit) as left:
-        main([*arguments, "--steps", str(steps), "--resume"])
+        main([*arguments, "--steps", str(steps), "--refine-steps", "0", "--resume"])
     assert not left.value.code
     assert load_checkpoint(path).step == steps
 
@@ -1134,8 +1239,9 @@ main()
 def test_two_processes_train_one_model(arguments: list[str], tmp_path: Path) -> None:
     script = tmp_path / "ranks.py"
     script.write_text(_RANKS)
+    steps = ["--steps", "4", "--refine-steps", "2"]
     done = subprocess.run(
-        [sys.executable, script, *arguments, "--steps", "4", "--devices", "2"],
+        [sys.executable, script, *arguments, *steps, "--devices", "2"],
         check=False,
         capture_output=True,
         text=True,
@@ -1144,7 +1250,7 @@ def test_two_processes_train_one_model(arguments: list[str], tmp_path: Path) -> 
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("trained") == 1
     saved = load_checkpoint(tmp_path / "runs" / "mnist-0" / CHECKPOINT_NAME)
-    assert saved.step == 4
+    assert saved.step == 6
     first, second = (torch.load(f"{script}.{rank}") for rank in (0, 1))
     kept = saved.generator | saved.discriminator
     for name, weight in kept.items():
