@@ -143,7 +143,7 @@ def plot_mutual_information(
     """
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(7, 4), layout="constrained")
+    figure = Figure(figsize=(8, 4), layout="constrained")
     axes = figure.add_subplot()
     for run, rows in runs.items():
         for code in spec.codes:
@@ -166,7 +166,7 @@ def plot_mutual_information(
     axes.set(xlabel="training step", ylabel="L_I, nats")
     axes.margins(y=0.08)
     if spec.codes:
-        axes.legend(loc="center right", frameon=False)
+        figure.legend(loc="outside right center", frameon=False)
     axes.spines[["top", "right"]].set_visible(False)
     with atomic_path(path) as partial:
         figure.savefig(partial, dpi=150, format="png", metadata={"Software": None})
