@@ -54,9 +54,21 @@ def calibrate_generator(state: TrainingState, config: TrainingConfig) -> None:
     G.eval()
 
 
-def _latents(state: TrainingState, config: TrainingConfig) -> Iterator[Tensor]:
-    for step in range(_BATCHES):
-        z = config.spec.sample(
-            config.batch_size, seed=config.seed, start=step * config.batch_size
-        )
+def latent_batches(
+    state: TrainingState, config: TrainingConfig, *, count: int, size: int
+) -> Iterator[Tensor]:
+    """The first latents of the run's seed, in batches, on its device.
+
+    Args:
+        state: of the run.
+        config: the latents and the seed.
+        count: of batches.
+        size: of each.
+    """
+    for step in range(count):
+        z = config.spec.sample(size, seed=config.seed, start=step * size)
         yield torch.from_numpy(z).to(state.fabric.device)
+
+
+def _latents(state: TrainingState, config: TrainingConfig) -> Iterator[Tensor]:
+    return latent_batches(state, config, count=_BATCHES, size=config.batch_size)

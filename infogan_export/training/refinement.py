@@ -10,7 +10,6 @@ moved, that are to be what the average of its own past takes the still ones for.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from functools import partial
 
 import numpy as np
@@ -21,12 +20,12 @@ from torch import Tensor
 from infogan_export.latent import Latents, LatentSpec
 from infogan_export.training import objective
 from infogan_export.training.batches import Batches
-from infogan_export.training.calibration import calibrate
+from infogan_export.training.calibration import calibrate, latent_batches
 from infogan_export.training.config import TrainingConfig
 from infogan_export.training.movement import move
 from infogan_export.training.networks import Discriminator
 from infogan_export.training.state import TrainingState, bare, restart
-from infogan_export.training.step import MOVEMENT, Disguise, tightest_bound
+from infogan_export.training.step import MOVEMENT, Disguise, draws, tightest_bound
 
 _ENDS = 5  # beside the seed, what a draw is for; 1 to 4 are those of the game
 
@@ -41,17 +40,11 @@ def begin(state: TrainingState, config: TrainingConfig, batches: Batches) -> Non
     """
     calibrate(state, batches, config)
     measure = restart(state, config)
-    steps = range(batches.epoch)
     G = bare(state.G).eval()
-
-    def generated() -> Iterator[Tensor]:
-        size = config.batch_size * config.refinement.batches
-        for step in steps:
-            latents = config.spec.sample(size, seed=config.seed, start=step * size)
-            yield G(torch.from_numpy(latents).to(state.fabric.device))
-
+    size = config.batch_size * config.refinement.batches
+    latents = latent_batches(state, config, count=batches.epoch, size=size)
     with torch.no_grad(), state.fabric.autocast():
-        measure.calibrate((batches.at(step) for step in steps), generated())
+        measure.calibrate(map(batches.at, range(batches.epoch)), map(G, latents))
 
 
 def refinement_step(
@@ -79,7 +72,7 @@ def refinement_step(
     first = config.images_at(state.step) + state.fabric.global_rank * len(x)
     drawn = config.spec.sample(len(x), seed=config.seed, start=first)
     latents = torch.from_numpy(drawn).to(state.fabric.device)
-    ends = at_the_ends(config.spec, drawn, _rng(_ENDS, state, config))
+    ends = at_the_ends(config.spec, drawn, draws(_ENDS, state, config))
     x_fake, distance = _descend_G(
         latents, torch.from_numpy(ends).to(state.fabric.device), state, config
     )
@@ -141,7 +134,7 @@ def _descend_Q(
 ) -> Tensor:
     """The cross-entropy of moved images."""
     spec, fabric, size = config.spec, state.fabric, config.consistency
-    moved = move(x, size, _rng(MOVEMENT, state, config)).images
+    moved = move(x, size, draws(MOVEMENT, state, config)).images
     average = state.D_ema.module.eval()
     with fabric.autocast():
         with torch.no_grad():
@@ -188,10 +181,3 @@ def _mean(fabric: Fabric, moment: Tensor) -> Tensor:
     mean = fabric.all_reduce(moment)
     assert isinstance(mean, Tensor)
     return mean
-
-
-def _rng(
-    purpose: int, state: TrainingState, config: TrainingConfig
-) -> np.random.Generator:
-    draw = [config.seed, purpose, state.step, state.fabric.global_rank]
-    return np.random.default_rng(draw)

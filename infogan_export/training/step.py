@@ -55,10 +55,7 @@ def training_step(
     movement = config.consistency
     moved = None
     if movement.moves_at(state.step):
-        rng = np.random.default_rng(
-            [config.seed, MOVEMENT, state.step, fabric.global_rank]
-        )
-        moved = move(x, movement, rng)
+        moved = move(x, movement, draws(MOVEMENT, state, config))
 
     disguise = Disguise(state, config)
     with fabric.autocast():  # one for all: D's weights are rounded once
@@ -102,6 +99,15 @@ def training_step(
     }
     report |= {f"L_I/{name}": bound for name, bound in L_I.items()}
     return {name: value.detach() for name, value in report.items()}
+
+
+def draws(
+    purpose: int, state: TrainingState, config: TrainingConfig
+) -> np.random.Generator:
+    """The random numbers of a step and a process, for a purpose."""
+    return np.random.default_rng(
+        [config.seed, purpose, state.step, state.fabric.global_rank]
+    )
 
 
 def tightest_bound(
