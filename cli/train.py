@@ -142,6 +142,15 @@ def train(
         int | None,
         _option("Steps from there to its full weight.", _RESULT, default=_PRESET),
     ] = None,
+    parting: Annotated[
+        bool | None,
+        _option(
+            "Part categories that share their images, when that weight is reached.",
+            _RESULT,
+            "--parting/--no-parting",
+            default=_PRESET,
+        ),
+    ] = None,
     steering: Annotated[
         float | None,
         _option(
@@ -229,6 +238,7 @@ def train(
             "--consistency": consistency,
             "--consistency-start": consistency_start,
             "--consistency-ramp": consistency_ramp,
+            "--parting": parting,
             "--steering": steering,
             "--rate-g": rate_g,
             "--rate-d": rate_d,
@@ -268,6 +278,7 @@ def train(
                 weight=consistency,
                 start=consistency_start,
                 ramp=consistency_ramp,
+                parting=parting,
                 steering=steering,
             ),
             architecture=_given(moments=moments),

@@ -32,7 +32,7 @@ from infogan_export.errors import (
 )
 from infogan_export.evaluation import distances, strokes
 from infogan_export.latent import CategoricalCode, LatentSpec, Noise, UniformCode
-from infogan_export.training import checkpoint, objective
+from infogan_export.training import checkpoint, objective, parting
 from infogan_export.training.augmentation import augment
 from infogan_export.training.batches import Batches, as_input
 from infogan_export.training.checkpoint import (
@@ -62,7 +62,7 @@ from infogan_export.training.networks import (
 from infogan_export.training.refinement import at_the_ends
 from infogan_export.training.runlog import read_metrics
 from infogan_export.training.selection import agreement
-from infogan_export.training.state import bare, build_state
+from infogan_export.training.state import TrainingState, bare, build_state
 from infogan_export.training.step import training_step
 
 SPEC = LatentSpec(
@@ -698,6 +698,90 @@ def test_refinement_leaves_its_measure_and_q_without_agreement_alone(
     }
     assert any(name.startswith("recognition") for name in moved) == (weight > 0)
     assert not any("running" in name or name.startswith("real") for name in moved)
+
+
+# --- parting -----------------------------------------------------------------
+
+
+def test_the_pair_is_the_one_that_movements_exchange_most() -> None:
+    still = torch.eye(4).repeat(10, 1)
+    moved = still.clone()
+    moved[3:24:4] = torch.eye(4)[1]
+    moved[2] = torch.eye(4)[0]
+    joint = parting.joint(still, moved)
+    assert torch.equal(joint, joint.T) and joint.sum() == pytest.approx(1)
+    assert parting.most_exchanged(joint) == (1, 3)
+    assert parting.information(parting.joint(still, still)) == pytest.approx(
+        math.log(4)
+    )
+    alone = torch.full((40, 4), 0.25)
+    assert parting.information(parting.joint(alone, alone)) == pytest.approx(
+        0, abs=1e-6
+    )
+
+
+def two_classes(n: int) -> tuple[Tensor, Tensor, Tensor]:
+    """The class of features, and features still and moved, which the rest changes."""
+    torch.manual_seed(0)
+    classes = torch.arange(n) % 2
+    still, moved = (
+        torch.randn(n, 6) + 4 * torch.nn.functional.one_hot(classes, 6)
+        for _ in range(2)
+    )
+    return classes, still, moved
+
+
+def test_a_division_is_of_what_movements_leave_alone() -> None:
+    classes, still, moved = two_classes(600)
+    halves = parting.divide(still, moved)(still).argmax(dim=1)
+    agreeing = (halves == classes).float().mean().item()
+    assert max(agreeing, 1 - agreeing) > 0.98
+
+
+@pytest.fixture(scope="module")
+def bars() -> ImageSet:
+    """Images of two kinds: bright above, or bright below."""
+    rng = np.random.default_rng(0)
+    pixels = rng.integers(0, 100, (1200, 8, 8, 1), np.uint8)
+    pixels[::2, :4] += 150
+    pixels[1::2, 4:] += 150
+    return ImageSet(pixels, None, "bars")
+
+
+def reading(state: TrainingState, images: ImageSet) -> Tensor:
+    """Q's statistics of all images, by batch norms of the batch."""
+    x = as_input(torch.from_numpy(images.images))
+    with torch.no_grad():
+        statistics: Tensor = deepcopy(bare(state.D)).train()(x)[1]
+    return statistics
+
+
+@pytest.mark.parametrize("mixed", [True, False])
+def test_categories_that_share_their_images_are_parted_and_others_left(
+    fabric: Fabric, bars: ImageSet, mixed: bool
+) -> None:
+    state = build_state(TOY, (1, 8, 8), fabric)
+    D = bare(state.D)
+    assert isinstance(D, Discriminator)
+    still = D.trunk(as_input(torch.from_numpy(bars.images))).detach()
+    classes = torch.arange(len(still)) % 2
+    wrong = torch.randint(2, classes.shape, generator=torch.Generator().manual_seed(0))
+    taught = torch.nn.functional.one_hot(wrong if mixed else classes, 5).float()
+    parting._teach_Q(D, still, still, [taught], D.recognition(still).detach(), TOY)
+    before, G_before = reading(state, bars), copies(state.G)
+    parted = parting.part(state, TOY, bars)
+    after = reading(state, bars)
+    if not mixed:
+        assert parted == 0
+        assert torch.equal(before, after) and not changed(G_before, state.G)
+        return
+    assert parted == 1
+    agreeing = (after[:, :5].argmax(dim=1) == classes).float().mean().item()
+    assert max(agreeing, 1 - agreeing) > 0.95
+    tilt = SPEC.code_columns("tilt").start
+    drift = (after[:, tilt] - before[:, tilt]).std() / before[:, tilt].std()
+    assert drift < 0.5, "what Q reads of a uniform code stays"
+    assert changed(G_before, state.G)
 
 
 # --- batches -----------------------------------------------------------------

@@ -58,6 +58,8 @@ class Consistency:
         thickening: of strokes, as a part of the way to their dilation or erosion.
         steering: weight, from the first step on, of the first uniform code
             following the shear (lean to the right) and the second the thickening.
+        parting: whether categories that share their images are parted when the
+            full weight is reached: see ``infogan_export.training.parting``.
 
     Raises:
         UsageError: a number is out of its range.
@@ -73,6 +75,7 @@ class Consistency:
     shear: float = 0.3
     thickening: float = 0.0
     steering: float = 0.0
+    parting: bool = False
 
     def __post_init__(self) -> None:
         check_ranges(
@@ -96,6 +99,10 @@ class Consistency:
     def moves_at(self, step: int) -> bool:
         """Whether real images are moved at a step."""
         return self.steering > 0 or self.weight_at(step) > 0
+
+    def parts_at(self, step: int) -> bool:
+        """Whether categories are parted before a step."""
+        return self.parting and self.weight > 0 and step == self.start + self.ramp
 
     def weight_at(self, step: int) -> float:
         """The weight in force at a step."""
@@ -391,7 +398,12 @@ _MNIST = TrainingConfig(
     _DIGITS,
     discriminator_decay_to=2.0,
     consistency=Consistency(
-        weight=3.0, start=1500, ramp=1500, thickening=0.6, steering=0.5
+        weight=3.0,
+        start=1500,
+        ramp=1500,
+        thickening=0.6,
+        steering=0.5,
+        parting=True,
     ),
     refinement=Refinement(steps=1000),
 )

@@ -36,6 +36,7 @@ from infogan_export.training.config import TrainingConfig
 from infogan_export.training.health import stop_if_collapsed, stop_if_diverged
 from infogan_export.training.interrupt import deferred_interrupt
 from infogan_export.training.networks import ImageShape
+from infogan_export.training.parting import part
 from infogan_export.training.runlog import (
     PLOT_NAME,
     RunLog,
@@ -117,7 +118,7 @@ def train(
     if checkpoint:
         restore(state, checkpoint, config, data)
     checkpoint = repeat(
-        _Run(state, config, batches, refining, shape, data),
+        _Run(state, config, images, batches, refining, shape, data),
         folder,
         fabric=fabric,
         saved=checkpoint,
@@ -138,6 +139,7 @@ class _Run:
 
     state: TrainingState
     config: TrainingConfig
+    images: ImageSet
     batches: Batches
     refining: Batches | None
     shape: ImageShape
@@ -153,9 +155,14 @@ class _Run:
 
     def advance(self) -> dict[str, Tensor]:
         state, config = self.state, self.config
+        fabric = state.fabric
         set_rates(state, config)
         if state.step < config.steps:
-            return training_step(self.batches.at(self.step), state, config)
+            noted: dict[str, Tensor] = {}
+            if config.consistency.parts_at(self.step):
+                parted = part(state, config, self.images)
+                noted["parted"] = torch.tensor(float(parted), device=fabric.device)
+            return noted | training_step(self.batches.at(self.step), state, config)
         assert self.refining is not None, "the game is the last part of it"
         if state.measure is None:
             refinement.begin(state, config, self.refining)

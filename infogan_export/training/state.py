@@ -228,8 +228,11 @@ def restore(
         TrainingError: it was made with other options or other images.
     """
     # A longer run of the same recipe may go on from a shorter one's end, and what
-    # comes after the game may change before it has begun.
+    # comes at its middle or after the game may change before it has begun.
     comparable = saved.config
+    if saved.step <= config.consistency.start + config.consistency.ramp:
+        parting = replace(comparable.consistency, parting=config.consistency.parting)
+        comparable = replace(comparable, consistency=parting)
     if saved.measure is None:
         comparable = replace(
             comparable, steps=config.steps, refinement=config.refinement
