@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
 from infogan_export.datasets import ImageSet
 from infogan_export.latent import LatentSpec
@@ -15,10 +15,14 @@ from infogan_export.training.batches import as_input
 from infogan_export.training.checkpoint import Checkpoint
 from infogan_export.training.config import Consistency
 from infogan_export.training.movement import move
-from infogan_export.training.objective import consistency_loss
+from infogan_export.training.objective import (
+    consistency_loss,
+    mutual_information_lower_bound,
+    squared_residuals,
+)
 from infogan_export.training.state import averaged_networks
 
-_IMAGES, _BATCH = 10_000, 500
+_IMAGES, _GENERATED, _BATCH = 10_000, 50_000, 500
 
 
 @dataclass(frozen=True)
@@ -26,7 +30,7 @@ class Score:
     """What a run is chosen by, in nats; more is better.
 
     Attributes:
-        information: L_I of all codes, on generated images, as last logged.
+        information: L_I of all codes, on 50,000 images of the averaged networks.
         agreement: what Q's categories of real images and of the same images,
             slightly moved, are at least known to share, summed over the
             categorical codes; at most the information of each.
@@ -56,7 +60,7 @@ def score(checkpoint: Checkpoint, images: ImageSet) -> Score:
     Source: of the bound, Hu et al. (2017), "IMSAT".
     """
     spec = checkpoint.config.spec
-    _, D = averaged_networks(checkpoint)
+    G, D = averaged_networks(checkpoint)
     rng = np.random.default_rng(0)
     few = np.sort(rng.permutation(len(images))[:_IMAGES])
     still, moved = [], []
@@ -66,10 +70,18 @@ def score(checkpoint: Checkpoint, images: ImageSet) -> Score:
             still.append(D(x)[1])
             moved.append(D(move(x, Consistency(), rng).images)[1])
     found = agreement(spec, torch.cat(still), torch.cat(moved))
-    information = sum(
-        value for name, value in checkpoint.metrics.items() if name.startswith("L_I/")
-    )
-    return Score(information, float(found))
+    return Score(_information(spec, G, D), float(found))
+
+
+def _information(spec: LatentSpec, G: nn.Module, D: nn.Module) -> float:
+    """L_I of all codes, each uniform one's sigma fitted, in nats."""
+    latents = torch.from_numpy(spec.sample(_GENERATED, seed=0))
+    with torch.inference_mode():
+        statistics = torch.cat([D(G(some))[1] for some in torch.split(latents, _BATCH)])
+    code = latents[:, spec.noise_dim :]
+    deviation = squared_residuals(spec, statistics, code).sqrt()
+    bounds = mutual_information_lower_bound(spec, statistics, code, deviation)
+    return float(sum(bounds.values()))
 
 
 def agreement(spec: LatentSpec, still: Tensor, moved: Tensor) -> Tensor:
