@@ -100,9 +100,14 @@ class Consistency:
         """Whether real images are moved at a step."""
         return self.steering > 0 or self.weight_at(step) > 0
 
+    @property
+    def full_at(self) -> int:
+        """The first step with the full weight."""
+        return self.start + self.ramp
+
     def parts_at(self, step: int) -> bool:
         """Whether categories are parted before a step."""
-        return self.parting and self.weight > 0 and step == self.start + self.ramp
+        return self.parting and self.weight > 0 and step == self.full_at
 
     def weight_at(self, step: int) -> float:
         """The weight in force at a step."""

@@ -155,13 +155,12 @@ class _Run:
 
     def advance(self) -> dict[str, Tensor]:
         state, config = self.state, self.config
-        fabric = state.fabric
         set_rates(state, config)
         if state.step < config.steps:
             noted: dict[str, Tensor] = {}
             if config.consistency.parts_at(self.step):
-                parted = part(state, config, self.images)
-                noted["parted"] = torch.tensor(float(parted), device=fabric.device)
+                parted = float(part(state, config, self.images))
+                noted["parted"] = torch.tensor(parted, device=state.fabric.device)
             return noted | training_step(self.batches.at(self.step), state, config)
         assert self.refining is not None, "the game is the last part of it"
         if state.measure is None:

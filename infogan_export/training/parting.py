@@ -23,13 +23,12 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from infogan_export.datasets import ImageSet
-from infogan_export.training import objective
 from infogan_export.training.batches import as_input
 from infogan_export.training.config import TrainingConfig
 from infogan_export.training.movement import move
 from infogan_export.training.networks import Discriminator
-from infogan_export.training.state import TrainingState, adam, bare, frozen
-from infogan_export.training.step import Disguise
+from infogan_export.training.state import TrainingState, adam, bare
+from infogan_export.training.step import Disguise, descend_G
 
 _PURPOSE = 6  # beside the seed, what a draw is for; 1 to 5 are those of the steps
 _IMAGES, _READ = 20_000, 500  # that are looked at, and how many at a time
@@ -215,15 +214,12 @@ def _teach_Q(
     uniform = [config.spec.code_columns(c.name).start for c in config.spec.uniform]
 
     def loss(chosen: Tensor) -> Tensor:
-        total = still.new_zeros(())
-        for features in (still, moved):
-            statistics = D.recognition(features[chosen])
+        of_still = D.recognition(still[chosen])
+        total: Tensor = (of_still - before[chosen])[:, uniform].square().sum(1).mean()
+        for statistics in (of_still, D.recognition(moved[chosen])):
             for columns, target in targets:
                 total = total + F.cross_entropy(statistics[:, columns], target[chosen])
-        kept: Tensor = (
-            D.recognition(still[chosen])[:, uniform] - before[chosen][:, uniform]
-        )
-        return total + kept.square().sum(dim=1).mean()
+        return total
 
     _descend(loss, D.recognition, len(still))
 
@@ -242,8 +238,6 @@ def _descend(loss: Callable[[Tensor], Tensor], network: nn.Module, images: int) 
 def _teach_G(state: TrainingState, config: TrainingConfig) -> None:
     """Let G draw what Q reads by now, with D and Q at rest."""
     spec, fabric = config.spec, state.fabric
-    _, adversarial = objective.adversarial(config.adversarial)
-    sigma = objective.training_deviation(spec).to(fabric.device)
     share = config.batch_size // fabric.world_size
     unused = config.images_at(config.total_steps) + fabric.global_rank * share
     disguise = Disguise(state, config)
@@ -251,14 +245,6 @@ def _teach_G(state: TrainingState, config: TrainingConfig) -> None:
         start = unused + k * config.batch_size
         drawn = spec.sample(share, seed=config.seed, start=start)
         latents = torch.from_numpy(drawn).to(fabric.device)
-        with frozen(state.D) as judge, fabric.autocast():
-            x = state.G(latents)
-            fake, statistics = judge(disguise.for_D(x), disguise.for_Q(x))
-        L_I = objective.mutual_information_lower_bound(
-            spec, statistics.float(), latents[:, spec.noise_dim :], sigma
-        )
-        state.G_optimizer.zero_grad()
-        fabric.backward(
-            adversarial(fake.float()) - objective.weighted(L_I, config.weights())
-        )
-        state.G_optimizer.step()
+        with fabric.autocast():
+            x_fake = state.G(latents)
+        descend_G(x_fake, latents[:, spec.noise_dim :], disguise, state, config)

@@ -230,7 +230,7 @@ def restore(
     # A longer run of the same recipe may go on from a shorter one's end, and what
     # comes at its middle or after the game may change before it has begun.
     comparable = saved.config
-    if saved.step <= config.consistency.start + config.consistency.ramp:
+    if saved.step <= config.consistency.full_at:
         parting = replace(comparable.consistency, parting=config.consistency.parting)
         comparable = replace(comparable, consistency=parting)
     if saved.measure is None:

@@ -47,10 +47,9 @@ def training_step(
     latents = torch.from_numpy(drawn).to(fabric.device)
     c = latents[:, spec.noise_dim :]
     sigma = objective.training_deviation(spec).to(fabric.device)
-    adversarial_D, adversarial_G = objective.adversarial(config.adversarial)
-    lam = config.weights()
+    adversarial_D, _ = objective.adversarial(config.adversarial)
     # A code with lambda = 0 still teaches Q's head, which watches: see watched().
-    lam_Q = {name: weight or 1.0 for name, weight in lam.items()}
+    lam_Q = {name: weight or 1.0 for name, weight in config.weights().items()}
 
     movement = config.consistency
     moved = None
@@ -78,15 +77,10 @@ def training_step(
     fabric.backward(loss_D + loss_Q)
     state.D_optimizer.step()
 
-    with frozen(D) as judge, fabric.autocast():
-        fake, statistics = judge(disguise.for_D(x_fake), disguise.for_Q(x_fake))
-    fake, statistics = fake.float(), statistics.float()
-    L_I = objective.mutual_information_lower_bound(spec, statistics, c, sigma)
-    loss_G = adversarial_G(fake)
-    state.G_optimizer.zero_grad()
-    fabric.backward(loss_G - objective.weighted(L_I, lam))
-    state.G_optimizer.step()
+    loss_G, statistics = descend_G(x_fake, c, disguise, state, config)
 
+    judge = bare(D)
+    assert isinstance(judge, Discriminator)
     L_I = tightest_bound(spec, statistics, c, judge)
     state.G_ema.update_parameters(bare(G))
     state.D_ema.update_parameters(bare(D))
@@ -99,6 +93,39 @@ def training_step(
     }
     report |= {f"L_I/{name}": bound for name, bound in L_I.items()}
     return {name: value.detach() for name, value in report.items()}
+
+
+def descend_G(
+    x_fake: Tensor,
+    c: Tensor,
+    disguise: Disguise,
+    state: TrainingState,
+    config: TrainingConfig,
+) -> tuple[Tensor, Tensor]:
+    """One descent for G by what D and Q, at rest, make of its images.
+
+    Args:
+        x_fake: G's images, (n, channels, height, width), with their gradient to G.
+        c: the codes that they were generated from, (n, C).
+        disguise: how they are shown.
+        state: G is changed in place.
+        config: weights.
+
+    Returns:
+        G's half of V(D, G), and Q's statistics of the images, (n, C).
+    """
+    spec, fabric = config.spec, state.fabric
+    _, adversarial_G = objective.adversarial(config.adversarial)
+    sigma = objective.training_deviation(spec).to(fabric.device)
+    with frozen(state.D) as judge, fabric.autocast():
+        fake, statistics = judge(disguise.for_D(x_fake), disguise.for_Q(x_fake))
+    statistics = statistics.float()
+    L_I = objective.mutual_information_lower_bound(spec, statistics, c, sigma)
+    loss_G = adversarial_G(fake.float())
+    state.G_optimizer.zero_grad()
+    fabric.backward(loss_G - objective.weighted(L_I, config.weights()))
+    state.G_optimizer.step()
+    return loss_G, statistics
 
 
 def draws(
