@@ -76,6 +76,12 @@ def evaluate(
     samples: Annotated[
         int, typer.Option(help="Images to generate for each figure.")
     ] = 10_000,
+    draws: Annotated[
+        int,
+        typer.Option(
+            help="Draws of so many images, for the mean of their Frechet distances."
+        ),
+    ] = 5,
     seed: Annotated[
         int, typer.Option(help="The same seed gives the same figures.", min=0)
     ] = 0,
@@ -117,6 +123,7 @@ def evaluate(
             baseline=None if baseline is None else load(baseline),
             seed=seed,
             samples=samples,
+            draws=draws,
             progress=bar,
         )
     if json is not None:

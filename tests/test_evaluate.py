@@ -156,6 +156,8 @@ def test_a_perfect_model_has_perfect_figures(found, model):
         assert distance.recall > 0.8
         assert distance.coverage > 0.8
     assert found.quality.frechet < 3 * found.floor.frechet
+    assert (found.quality.draws, found.floor.draws) == (5, 1)  # 300 images to draw
+    assert found.floor.frechet_deviation is None
     for evidence in (found.properties, found.sweeps):
         assert [code.name for code in evidence] == ["slant", "thickness"]
     assert found.sweeps[0].correlations["slant"] > 0.999
@@ -231,6 +233,8 @@ def test_what_does_not_fit_is_one_line(model, sets):
         evaluate(model, test=few, train=train)
     with pytest.raises(UsageError, match="at least 100 samples"):
         evaluate(model, test=test, train=train, samples=99)
+    with pytest.raises(UsageError, match="at least 1 draw is needed, got 0"):
+        evaluate(model, test=test, train=train, samples=100, draws=0)
     judge = TemplateJudge(model)
     judge.report = replace(judge.report, image_shape=(28, 28, 1))
     with pytest.raises(DataError, match="the judge sees images of 28x28x1"):
@@ -270,6 +274,7 @@ def test_inception_sees_grey_images_in_three_channels(model, sets, monkeypatch):
     assert (network.features(images)[:, :64] == images.reshape(300, 64)).all()
     found = evaluate(model, **sets, features=network, samples=100)
     assert found.quality is not None
+    assert (found.quality.draws, found.floor.draws) == (5, 3)
     assert "Inception" in found.conditions.features
     monkeypatch.setitem(sys.modules, module.__name__, None)
     with pytest.raises(MissingExtraError, match=r"infogan-export\[inception\]"):

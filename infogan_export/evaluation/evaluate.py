@@ -6,7 +6,7 @@ stands for classes.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict
 from functools import cache
 from importlib.util import find_spec
@@ -89,6 +89,7 @@ def evaluate(
     baseline: Model | None = None,
     seed: int = 0,
     samples: int = 10_000,
+    draws: int = 5,
     progress: Progress | None = None,
 ) -> Evaluation:
     """Measure a model against real images.
@@ -105,11 +106,12 @@ def evaluate(
         baseline: a model whose distances stand beside.
         seed: the same seed gives the same figures.
         samples: images to generate for each figure.
+        draws: of so many images, to take the mean of their Frechet distances.
         progress: called with (parts done, parts in all, the part that begins).
 
     Raises:
         MissingExtraError: scipy or scikit-learn is not installed.
-        UsageError: too few samples.
+        UsageError: too few samples or draws.
         DataError: images of another size than the model's, too few of them, or
             labels beyond the code's categories.
     """
@@ -119,6 +121,8 @@ def evaluate(
     fewest = max([FEWEST_SAMPLES, *(SWEEP_STEPS * c.size for c in spec.categorical)])
     if samples < fewest:
         raise UsageError(f"at least {fewest} samples are needed, got {samples}")
+    if draws < 1:
+        raise UsageError(f"at least 1 draw is needed, got {draws}")
     network = features or judge
     latents = spec.sample(samples, seed=seed)
     images = model.draw(latents)
@@ -147,13 +151,15 @@ def evaluate(
     def family_of() -> Family:
         return _family(model).with_smile(judge)
 
-    def drawn_training() -> Images:
-        rng = np.random.default_rng(seed)
-        few = min(samples, len(known))
-        return known[np.sort(rng.choice(len(known), few, replace=False))]
+    def drawn_from(generator: Model | None) -> Iterator[Images]:
+        drawn = _required(generator, "baseline model")
+        for start in range(0, draws * samples, samples):
+            yield drawn.sample(samples, seed=seed, start=start)
 
-    def drawn_baseline() -> Images:
-        return _required(baseline, "baseline model").sample(samples, seed=seed)
+    def drawn_training() -> Iterator[Images]:
+        order = np.random.default_rng(seed).permutation(len(known))
+        for k in range(min(draws, max(len(known) // samples, 1))):
+            yield known[np.sort(order[k * samples : (k + 1) * samples])]
 
     result = Evaluation(
         conditions=Conditions(
@@ -178,9 +184,9 @@ def evaluate(
         asked=part(
             "asked", lambda: _asked_drawn(model, judge, latents, images, seed=seed)
         ),
-        quality=part("quality", lambda: reality().distance(images)),
+        quality=part("quality", lambda: reality().distance(drawn_from(model))),
         floor=part("floor", lambda: reality().distance(drawn_training())),
-        baseline=part("baseline", lambda: reality().distance(drawn_baseline())),
+        baseline=part("baseline", lambda: reality().distance(drawn_from(baseline))),
         properties=part(
             "properties", lambda: _evidence(model, family_of(), samples, seed=seed)
         ),
@@ -222,13 +228,16 @@ class _RealFeatures:
         self._features = network.features(real)
         self._manifold = distances.RealManifold(self._features)
 
-    def distance(self, images: Images) -> SetDistance:
-        """How far a set of images is from the real ones."""
-        features = self._network.features(images)
+    def distance(self, draws: Iterable[Images]) -> SetDistance:
+        """How far draws of images are from the real ones, each in turn."""
+        features = [self._network.features(images) for images in draws]
+        apart = [distances.frechet_distance(self._features, f) for f in features]
         return SetDistance(
-            images=len(images),
-            frechet=distances.frechet_distance(self._features, features),
-            **asdict(self._manifold.compare(features)),
+            images=len(features[0]),
+            draws=len(features),
+            frechet=float(np.mean(apart)),
+            frechet_deviation=float(np.std(apart, ddof=1)) if apart[1:] else None,
+            **asdict(self._manifold.compare(features[0])),
         )
 
 

@@ -137,10 +137,21 @@ class AskedDrawn:
 
 @dataclass(frozen=True)
 class SetDistance:
-    """How far a set of images is from the real test images."""
+    """How far images are from the real test images.
+
+    Attributes:
+        images: of a draw; the first one's are those of the other figures.
+        draws: of other images each, over which the Frechet distance is taken: ten
+            thousand images leave it uncertain by a tenth.
+        frechet: mean of the draws' Frechet distances.
+        frechet_deviation: their standard deviation; None where there is one draw.
+        precision, recall, density, coverage: of the first draw.
+    """
 
     images: int
+    draws: int
     frechet: float
+    frechet_deviation: float | None
     precision: float
     recall: float
     density: float
@@ -202,7 +213,8 @@ class Evaluation:
         information: L_I of each code.
         asked: what is asked for against what is drawn.
         quality: distances of its images from the real test images.
-        floor: the same of training images drawn at random, as many.
+        floor: the same of training images drawn at random, as many; no image is
+            in two draws.
         baseline: the same of the baseline model's images.
         properties: correlations of uniform codes with measured properties, noise
             and other codes varying.

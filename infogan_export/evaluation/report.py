@@ -11,7 +11,7 @@ from infogan_export.datasets import ImageSet
 from infogan_export.evaluation import pictures
 from infogan_export.evaluation.evaluate import as_drawn
 from infogan_export.evaluation.figures import Evaluation, SetDistance
-from infogan_export.evaluation.summary import MANIFOLD_MEASURES, summary
+from infogan_export.evaluation.summary import MANIFOLD_MEASURES, frechet, summary
 from infogan_export.runtime import Model
 
 _PAGE = Template("""\
@@ -224,7 +224,8 @@ def _quality(evaluation: Evaluation) -> Iterator[str]:
     yield _heading("Quality and diversity")
     yield _paragraph(
         f"Distances from the {on.test_images:,} test images in the features of "
-        f"{on.features}: Frechet distance (squared, lower is better), improved "
+        f"{on.features}: Frechet distance (squared, lower is better; mean and "
+        "standard deviation of draws of other images), and of the first draw improved "
         "precision and recall (k = 3), density and coverage (k = 5). Training images "
         "show what real images reach against other real images."
     )
@@ -233,7 +234,7 @@ def _quality(evaluation: Evaluation) -> Iterator[str]:
 
 def _distance_cells(found: SetDistance) -> tuple[str, ...]:
     measures = (f"{getattr(found, name):.3f}" for name in MANIFOLD_MEASURES)
-    return (f"{found.images:,}", f"{found.frechet:.3f}", *measures)
+    return (f"{found.draws} x {found.images:,}", frechet(found), *measures)
 
 
 def _properties(evaluation: Evaluation, model: Model) -> Iterator[str]:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from typing import NamedTuple
 
 from infogan_export.evaluation.figures import Evaluation, SetDistance
 from infogan_export.evaluation.naming import KEPT, CodeEvidence
+
+MANIFOLD_MEASURES = "precision", "recall", "density", "coverage"
 
 
 class Row(NamedTuple):
@@ -75,24 +78,33 @@ def _distances(evaluation: Evaluation) -> Iterator[Row]:
     if model is None or floor is None:
         return
 
-    def beside(name: str) -> str:
-        texts = [f"training images {getattr(floor, name):.3f}"]
+    def beside(tell: Callable[[SetDistance], str]) -> str:
+        texts = [f"training images {tell(floor)}"]
         if evaluation.baseline is not None:
-            other = getattr(evaluation.baseline, name)
-            texts.append(f"{evaluation.conditions.baseline} {other:.3f}")
+            texts.append(
+                f"{evaluation.conditions.baseline} {tell(evaluation.baseline)}"
+            )
         return ", ".join(texts)
 
-    yield Row("Frechet distance", f"{model.frechet:.3f}", beside("frechet"))
+    what = f"Frechet distance, mean of {model.draws} draws"
+    yield Row(what, frechet(model), beside(frechet))
     if floor.frechet:
         ratio = model.frechet / floor.frechet
         yield Row("the same over the training images'", f"{ratio:.2f}")
     for name in MANIFOLD_MEASURES:
-        yield Row(name, f"{getattr(model, name):.3f}", beside(name))
+        tell = partial(_measure, name)
+        yield Row(name, tell(model), beside(tell))
 
 
-MANIFOLD_MEASURES = [
-    name for name in SetDistance.__annotations__ if name not in ("images", "frechet")
-]
+def frechet(distance: SetDistance) -> str:
+    """The Frechet distance, and how far its draws lie apart."""
+    deviation = distance.frechet_deviation
+    within = "" if deviation is None else f" +- {deviation:.2g}"
+    return f"{distance.frechet:.3f}{within}"
+
+
+def _measure(name: str, distance: SetDistance) -> str:
+    return f"{getattr(distance, name):.3f}"
 
 
 def _properties(evaluation: Evaluation) -> Iterator[Row]:
