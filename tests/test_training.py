@@ -51,7 +51,7 @@ from infogan_export.training.config import (
 from infogan_export.training.engine import build_fabric
 from infogan_export.training.frechet import Measure, frechet_distance
 from infogan_export.training.loop import CHECKPOINT_NAME, Progress, train
-from infogan_export.training.movement import move
+from infogan_export.training.movement import hide, move
 from infogan_export.training.networks import (
     Architecture,
     Discriminator,
@@ -538,6 +538,17 @@ def test_consistency_asks_nothing_of_uniform_codes_nor_of_the_still_side() -> No
     assert not bool(moved.grad[:, 5:].any())
 
 
+def test_categories_that_both_readings_tell_share_all_and_else_nothing() -> None:
+    sure = torch.randn(40, 6)
+    sure[:, :5] = 50.0 * torch.eye(5).repeat(8, 1)
+    shared = objective.shared_information
+    assert shared(SPEC, sure, sure).item() == pytest.approx(math.log(5), abs=1e-5)
+    renamed = sure[:, [1, 2, 3, 4, 0, 5]]
+    assert shared(SPEC, sure, renamed).item() < 0.6 * math.log(5)
+    for empty in (torch.zeros(40, 6), sure[:1].expand(40, 6)):
+        assert shared(SPEC, empty, empty).item() == pytest.approx(0, abs=1e-5)
+
+
 def test_movements_are_drawn_alike_for_a_seed_and_rest_without_a_size() -> None:
     x = torch.rand(4, 3, 8, 12)
     still = Consistency(rotation=0, scale=0, shift=0, shear=0)
@@ -558,6 +569,21 @@ def test_movements_go_as_far_as_they_say() -> None:
     lean, thicker = moved.amounts.numpy().T
     np.testing.assert_allclose(strokes.slant(pixels), lean, atol=0.06)
     assert np.corrcoef(strokes.thickness(pixels), thicker)[0, 1] > 0.9
+
+
+def test_a_hidden_band_is_along_any_one_side_and_as_wide_as_said() -> None:
+    x = torch.ones(400, 2, 20, 10)
+    shown = hide(x, 0.5, np.random.default_rng(0))
+    assert torch.equal(shown[:, 0], shown[:, 1])  # in all channels
+    for axis, size in ((2, 20), (1, 10)):
+        lines = shown[:, 0].amax(dim=axis).bool()  # of which anything is seen
+        widest = (~lines).sum(dim=1).max()
+        assert size // 2 - 1 <= widest <= size // 2
+        inner = lines[:, size // 2 - 1 : size // 2 + 1].any(dim=1)
+        assert inner.all()  # nothing is cut out of the middle
+        for end in (0, -1):  # a quarter of the bands each, but for the narrowest
+            assert 60 < (~lines[:, end]).sum() < 130
+    assert torch.equal(hide(x, 0.0, np.random.default_rng(0)), x)
 
 
 def test_steering_is_least_where_each_code_follows_its_own_movement() -> None:
@@ -616,7 +642,7 @@ def test_rates_fall_over_the_second_half_and_consistency_rises() -> None:
         assert config.rates_at(step) == pytest.approx((G * part, D * part))
     refined = replace(config, refinement=Refinement(steps=40))
     G, D = refined.refinement.generator_rate, refined.refinement.recognition_rate
-    for step, part in ((100, 1), (120, 1), (130, 0.5), (140, 0)):
+    for step, part in ((100, 0.5), (101, 1), (120, 1), (130, 0.5), (140, 0)):
         assert refined.rates_at(step) == pytest.approx((G * part, D * part))
     assert refined.images_at(110) == 100 * 8 + 10 * 16
     G, D = config.generator_rate, config.discriminator_rate
@@ -708,14 +734,14 @@ def test_the_pair_is_the_one_that_movements_exchange_most() -> None:
     moved = still.clone()
     moved[3:24:4] = torch.eye(4)[1]
     moved[2] = torch.eye(4)[0]
-    joint = parting.joint(still, moved)
+    joint = objective.joint(still, moved)
     assert torch.equal(joint, joint.T) and joint.sum() == pytest.approx(1)
     assert parting.most_exchanged(joint) == (1, 3)
-    assert parting.information(parting.joint(still, still)) == pytest.approx(
+    assert objective.information(objective.joint(still, still)) == pytest.approx(
         math.log(4)
     )
     alone = torch.full((40, 4), 0.25)
-    assert parting.information(parting.joint(alone, alone)) == pytest.approx(
+    assert objective.information(objective.joint(alone, alone)) == pytest.approx(
         0, abs=1e-6
     )
 

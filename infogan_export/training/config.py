@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 Adversarial = Literal["non-saturating", "hinge"]
 
+_RISE = 0.05  # of the steps of a refinement
 _NOT_NEGATIVE, _PART = (0.0, math.inf), (0.0, 1.0)
 
 
@@ -146,8 +147,8 @@ class Augmentation:
 class Refinement:
     """The second part of a run: see ``infogan_export.training.refinement``.
 
-    Both learning rates are constant over the first half of it, and fall to zero
-    over the second.
+    Both learning rates rise over the first twentieth of it, as Adam begins anew,
+    and fall to zero over the second half.
 
     Attributes:
         steps: after those of the game, each a descent of G and one of Q; 0 for
@@ -160,6 +161,8 @@ class Refinement:
         memory: of the moments so far beside those of a batch, per step.
         ends: weight of the categories' L_I where the uniform codes are at the
             ends of their traversals, beside L_I over the prior.
+        hidden: of moved images, the widest band along a side that Q does not
+            see, as a part of the image's height or width.
 
     Raises:
         UsageError: a number is out of its range.
@@ -173,6 +176,7 @@ class Refinement:
     directions: int = 384
     memory: float = 0.95
     ends: float = 1.0
+    hidden: float = 0.0
 
     def __post_init__(self) -> None:
         not_negative = ("steps", "generator_rate", "recognition_rate", "weight", "ends")
@@ -183,13 +187,15 @@ class Refinement:
                 "batches": (1, math.inf),
                 "directions": (1, math.inf),
                 "memory": (0.0, 0.9999),
+                "hidden": _PART,
             },
             part="refinement",
         )
 
     def rates_at(self, step: int) -> tuple[float, float]:
         """The learning rates of G, and of Q, at a step of this part."""
-        factor = decayed(step, self.steps, start=0.5, to=0.0)
+        risen = min((step + 1) / max(_RISE * self.steps, 1.0), 1.0)
+        factor = risen * decayed(step, self.steps, start=0.5, to=0.0)
         return self.generator_rate * factor, self.recognition_rate * factor
 
 
@@ -410,7 +416,7 @@ _MNIST = TrainingConfig(
         steering=0.5,
         parting=True,
     ),
-    refinement=Refinement(steps=1000),
+    refinement=Refinement(steps=1000, hidden=0.35),
 )
 
 

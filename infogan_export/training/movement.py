@@ -59,6 +59,25 @@ def move(images: Tensor, size: Consistency, rng: np.random.Generator) -> Moved:
     return Moved(moved, drawn)
 
 
+def hide(images: Tensor, part: float, rng: np.random.Generator) -> Tensor:
+    """Each image with a band along one of its sides hidden, by its own draw.
+
+    Args:
+        images: (n, channels, height, width).
+        part: how wide the widest band is, of the image's height or width.
+        rng: source of the draws.
+    """
+    n, _, height, width = images.shape
+    side, depth = rng.integers(4, size=n), rng.uniform(0.0, part, n)
+    shown = np.ones((n, height, width), np.float32)
+    for across, (size, axis) in enumerate(((height, 1), (width, 2))):
+        place = (np.arange(size) + 0.5) / size
+        from_side = np.where((side % 2)[:, None], place, 1.0 - place)
+        band = (from_side < depth[:, None]) & (side // 2 == across)[:, None]
+        shown *= 1.0 - np.expand_dims(band, 3 - axis)
+    return images * torch.from_numpy(shown)[:, None].to(images.device)
+
+
 def thicken(images: Tensor, amount: Tensor) -> Tensor:
     """Strokes made thicker, or thinner: mixed with their dilation or erosion.
 

@@ -3,7 +3,8 @@
     min_{G,Q} max_D  V(D, G) - lambda * L_I(G, Q)                       (eq. 6)
 
 Source: Chen et al. (2016), "InfoGAN"; consistency on real images as in
-Hu et al. (2017), "IMSAT", on the categorical codes alone.
+Hu et al. (2017), "IMSAT", and Ji et al. (2019), "IIC", on the categorical codes
+alone.
 """
 
 from __future__ import annotations
@@ -17,6 +18,8 @@ from torch import Tensor
 
 from infogan_export.latent import CategoricalCode, LatentSpec
 from infogan_export.training.config import Adversarial
+
+_LEAST_PROBABILITY = 1e-9
 
 
 def training_deviation(spec: LatentSpec) -> Tensor:
@@ -134,6 +137,41 @@ def consistency_loss(
         log_q = F.log_softmax(moved[:, part], dim=1)
         loss = loss - (target * log_q).sum(dim=1).mean()
     return loss
+
+
+def joint(p: Tensor, q: Tensor) -> Tensor:
+    """Of two readings (n, k) of the same images: (k, k), symmetric, its sum 1."""
+    product = p.T @ q / len(p)
+    return (product + product.T) / 2
+
+
+def information(joint: Tensor) -> Tensor:
+    """What the two sides of a joint distribution (k, k) share: a scalar, nats."""
+    joint = joint.clamp_min(_LEAST_PROBABILITY)  # its logarithm has a gradient
+    apart = torch.outer(joint.sum(dim=1), joint.sum(dim=0))
+    return torch.xlogy(joint, joint).sum() - torch.xlogy(joint, apart).sum()
+
+
+def shared_information(spec: LatentSpec, still: Tensor, moved: Tensor) -> Tensor:
+    """What Q's categories of images and of the same images, moved, share.
+
+    Unlike the cross-entropy of ``consistency_loss`` it has no target: which of two
+    categories a few images between them belong to is for both readings to say.
+
+    Args:
+        spec: the latent layout.
+        still: (n, C), Q's statistics of the images.
+        moved: (n, C), Q's statistics of the same images, moved.
+
+    Returns:
+        a scalar in nats, summed over the categorical codes; at most log k of each.
+    """
+    found = still.new_zeros(())
+    for c in spec.categorical:
+        part = spec.code_columns(c.name)
+        p, q = (F.softmax(read[:, part], dim=1) for read in (still, moved))
+        found = found + information(joint(p, q))
+    return found
 
 
 def steering_loss(spec: LatentSpec, change: Tensor, amounts: Tensor) -> Tensor:

@@ -23,6 +23,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from infogan_export.datasets import ImageSet
+from infogan_export.training import objective
 from infogan_export.training.batches import as_input
 from infogan_export.training.config import TrainingConfig
 from infogan_export.training.movement import move
@@ -63,7 +64,7 @@ def part(state: TrainingState, config: TrainingConfig, images: ImageSet) -> int:
         torch.manual_seed(int(rng.integers(2**63)))
         for read, follow in zip(reads, follows, strict=True):
             done: set[tuple[int, int]] = set()
-            while (pair := most_exchanged(joint(read, follow))) not in done:
+            while (pair := most_exchanged(objective.joint(read, follow))) not in done:
                 if not _redivide(pair, still, moved, read, follow):
                     break
                 done.add(pair)
@@ -101,18 +102,6 @@ def _features(
     return torch.cat(still), torch.cat(moved)
 
 
-def joint(p: Tensor, q: Tensor) -> Tensor:
-    """Of two readings (n, k) of the same images: (k, k), symmetric, its sum 1."""
-    product = p.T @ q / len(p)
-    return (product + product.T) / 2
-
-
-def information(joint: Tensor) -> Tensor:
-    """What the two sides of a joint distribution (k, k) share: a scalar, nats."""
-    apart = torch.outer(joint.sum(dim=1), joint.sum(dim=0))
-    return torch.xlogy(joint, joint).sum() - torch.xlogy(joint, apart).sum()
-
-
 def most_exchanged(joint: Tensor) -> tuple[int, int]:
     """The two categories between which movements carry most, of their joint (k, k)."""
     across = joint.triu(diagonal=1)
@@ -147,7 +136,10 @@ def _redivide(
     new_moved = F.one_hot(division(moved[theirs]).argmax(dim=1), 2).float()
     same = float((new * now).sum(dim=1).mean())
     unchanged = max(same, 1 - same) > 1 - _CHANGED
-    held, found = information(joint(now, then)), information(joint(new, new_moved))
+    held, found = (
+        objective.information(objective.joint(*readings))
+        for readings in ((now, then), (new, new_moved))
+    )
     if unchanged or found < max(float(held), _CLEAR * math.log(2)):
         return False
     order = pair if same >= 1 / 2 else pair[::-1]
@@ -170,7 +162,7 @@ def divide(still: Tensor, moved: Tensor) -> Callable[[Tensor], Tensor]:
     return max(
         (_division(still, moved) for _ in range(_STARTS)),
         key=lambda division: float(
-            information(joint(division(still), division(moved)))
+            objective.information(objective.joint(division(still), division(moved)))
         ),
     )
 
@@ -188,7 +180,7 @@ def _division(still: Tensor, moved: Tensor) -> Callable[[Tensor], Tensor]:
 
     def loss(chosen: Tensor) -> Tensor:
         p, q = (F.softmax(head(x[chosen]), dim=1) for x in (before, after))
-        return -information(joint(p, q).clamp_min(1e-9))
+        return -objective.information(objective.joint(p, q))
 
     _descend(loss, head, len(still))
     head.eval()

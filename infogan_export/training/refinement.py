@@ -4,13 +4,13 @@ D and G have played until neither learns much.  Now D and Q as they are then are
 measure of G: it descends the Frechet distance of its images to the real ones in the
 trunk's features, which gives back the variety on which D did not insist, and learns
 what traversals need, that a category stays what it is at the ends of the uniform
-codes.  Q itself learns on, of what G draws by now, and of real images, still and
-moved, that are to be what the average of its own past takes the still ones for.
+codes.  Q itself learns on, of what G draws by now, and of real images: its categories
+of still ones, and of the same moved and with a band along a side hidden, are to share
+what they can.  Of what a hidden band leaves, a class of few odd images looks as the
+class that they belong to, and nothing holds them to the one that Q took them for.
 """
 
 from __future__ import annotations
-
-from functools import partial
 
 import numpy as np
 import torch
@@ -22,7 +22,7 @@ from infogan_export.training import objective
 from infogan_export.training.batches import Batches
 from infogan_export.training.calibration import calibrate, latent_batches
 from infogan_export.training.config import TrainingConfig
-from infogan_export.training.movement import move
+from infogan_export.training.movement import hide, move
 from infogan_export.training.networks import Discriminator
 from infogan_export.training.state import TrainingState, bare, restart
 from infogan_export.training.step import MOVEMENT, Disguise, draws, tightest_bound
@@ -53,12 +53,12 @@ def refinement_step(
     """One descent for G by what the game has left, then one for Q.
 
         min_G  w F(G) - lambda * (L_I(G, Q0) + e L_I(G at the ends, Q0))
-        min_Q  CE(Q'(x), Q(x)) + a CE(Q'(x), Q(moved x)) - lambda * L_I(G, Q)
+        min_Q  -a I(Q(x); Q(moved x)) - lambda * L_I(G, Q)
 
     F is the Frechet distance in the features of D, and Q0 is Q, both as the game
-    left them; Q' is the average of Q.  w and e are weights of ``Refinement``, and a
-    is that of ``Consistency``: where it is 0, Q stays as it is.  At the ends, and
-    in the cross-entropies, only categorical codes count.
+    left them; I is ``objective.shared_information``.  w and e are weights of
+    ``Refinement``, and a is that of ``Consistency``: where it is 0, Q stays as it
+    is.  At the ends, and in I, only categorical codes count.
 
     Args:
         x: real images in [0, 1], (n, channels, height, width).
@@ -77,9 +77,9 @@ def refinement_step(
         latents, torch.from_numpy(ends).to(state.fabric.device), state, config
     )
     c = latents[:, config.spec.noise_dim :]
-    consistency = x.new_zeros(())
+    shared = x.new_zeros(())
     if config.consistency.weight:
-        consistency = _descend_Q(x, x_fake, latents, state, config)
+        shared = _descend_Q(x, x_fake, latents, state, config)
     Q = bare(state.D)
     assert isinstance(Q, Discriminator)
     with torch.no_grad(), state.fabric.autocast():
@@ -88,7 +88,7 @@ def refinement_step(
     state.G_ema.update_parameters(bare(state.G))
     state.D_ema.update_parameters(Q)
     state.step += 1
-    report = {"frechet": distance, "consistency": consistency.detach()}
+    report = {"frechet": distance, "shared": shared.detach()}
     return report | {f"L_I/{name}": bound for name, bound in L_I.items()}
 
 
@@ -132,27 +132,22 @@ def _descend_Q(
     state: TrainingState,
     config: TrainingConfig,
 ) -> Tensor:
-    """The cross-entropy of moved images."""
-    spec, fabric, size = config.spec, state.fabric, config.consistency
-    moved = move(x, size, draws(MOVEMENT, state, config)).images
-    average = state.D_ema.module.eval()
+    """What Q's categories of real images, still and moved, shared: nats."""
+    spec, fabric, rng = config.spec, state.fabric, draws(MOVEMENT, state, config)
+    moved = move(x, config.consistency, rng).images
+    moved = hide(moved, config.refinement.hidden, rng)
     with fabric.autocast():
-        with torch.no_grad():
-            target = average(x)[1].float()
         logits, statistics = state.D(torch.cat([x, moved, x_fake]))
     still, after, generated = statistics.float().chunk(3)
-    agreement = partial(
-        objective.consistency_loss, spec, target, temperature=size.temperature
-    )
-    consistency = agreement(after)
+    shared = objective.shared_information(spec, still, after)
     L_I = objective.weighted(_bound(spec, generated, latents), config.weights())
     # D's head has a part in the graph, none in the gradient: processes that train
     # together wait for every weight.
-    loss = agreement(still) + size.weight * consistency - L_I + 0 * logits.sum()
+    loss = -config.consistency.weight * shared - L_I + 0 * logits.sum()
     state.D_optimizer.zero_grad()
     fabric.backward(loss)
     state.D_optimizer.step()
-    return consistency
+    return shared
 
 
 def _bound(spec: LatentSpec, statistics: Tensor, latents: Tensor) -> dict[str, Tensor]:
