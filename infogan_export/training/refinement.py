@@ -1,13 +1,13 @@
 """The second part of a run: what the game of D and G leaves to be done.
 
-D and G have played until neither learns much.  Now D and Q as they are then are the
-measure of G: it descends the Frechet distance of its images to the real ones in the
-trunk's features, which gives back the variety on which D did not insist, and learns
-what traversals need, that a category stays what it is at the ends of the uniform
-codes.  Q itself learns on, of what G draws by now, and of real images: its categories
-of still ones, and of the same moved and with a band along a side hidden, are to share
-what they can.  Of what a hidden band leaves, a class of few odd images looks as the
-class that they belong to, and nothing holds them to the one that Q took them for.
+D and G have played until neither learns much.  They play on, but now D and Q as they
+are then are the measure of G: it descends the Frechet distance of its images to the
+real ones in the trunk's features, which gives back the variety on which D did not
+insist, and learns what traversals need, that a category stays what it is at the ends of
+the uniform codes.  Q learns of real images as well: its categories of still ones, and
+of the same moved and with a band along a side hidden, are to share what they can.  With
+a part hidden a few odd images of a class look as the rest of it, and nothing holds them
+to the class that Q took them for before.
 """
 
 from __future__ import annotations
@@ -24,8 +24,14 @@ from infogan_export.training.calibration import calibrate, latent_batches
 from infogan_export.training.config import TrainingConfig
 from infogan_export.training.movement import hide, move
 from infogan_export.training.networks import Discriminator
-from infogan_export.training.state import TrainingState, bare, restart
-from infogan_export.training.step import MOVEMENT, Disguise, draws, tightest_bound
+from infogan_export.training.state import TrainingState, bare, frozen, restart
+from infogan_export.training.step import (
+    MOVEMENT,
+    Disguise,
+    draws,
+    judge_all,
+    tightest_bound,
+)
 
 _ENDS = 5  # beside the seed, what a draw is for; 1 to 4 are those of the game
 
@@ -50,15 +56,15 @@ def begin(state: TrainingState, config: TrainingConfig, batches: Batches) -> Non
 def refinement_step(
     x: Tensor, state: TrainingState, config: TrainingConfig
 ) -> dict[str, Tensor]:
-    """One descent for G by what the game has left, then one for Q.
+    """One descent for G by what the game has left, then one for D and Q.
 
-        min_G  w F(G) - lambda * (L_I(G, Q0) + e L_I(G at the ends, Q0))
-        min_Q  -a I(Q(x); Q(moved x)) - lambda * L_I(G, Q)
+        min_G  V(D, G) + w F(G) - lambda * (L_I(G, Q0) + e L_I(G at the ends, Q0))
+        min_{D,Q}  -V(D, G) - lambda * L_I(G, Q) - a I(Q(x); Q(moved x))
 
     F is the Frechet distance in the features of D, and Q0 is Q, both as the game
     left them; I is ``objective.shared_information``.  w and e are weights of
-    ``Refinement``, and a is that of ``Consistency``: where it is 0, Q stays as it
-    is.  At the ends, and in I, only categorical codes count.
+    ``Refinement``, and a is that of ``Consistency``.  At the ends, and in I, only
+    categorical codes count.
 
     Args:
         x: real images in [0, 1], (n, channels, height, width).
@@ -76,19 +82,17 @@ def refinement_step(
     x_fake, distance = _descend_G(
         latents, torch.from_numpy(ends).to(state.fabric.device), state, config
     )
-    c = latents[:, config.spec.noise_dim :]
-    shared = x.new_zeros(())
-    if config.consistency.weight:
-        shared = _descend_Q(x, x_fake, latents, state, config)
-    Q = bare(state.D)
-    assert isinstance(Q, Discriminator)
-    with torch.no_grad(), state.fabric.autocast():
-        _, statistics = Q(x_fake, Disguise(state, config).for_Q(x_fake))
-    L_I = tightest_bound(config.spec, statistics.float(), c, Q)
+    loss_D, shared, statistics = _descend_D(x, x_fake, latents, state, config)
+    D = bare(state.D)
+    assert isinstance(D, Discriminator)
+    L_I = tightest_bound(
+        config.spec, statistics, latents[:, config.spec.noise_dim :], D
+    )
     state.G_ema.update_parameters(bare(state.G))
-    state.D_ema.update_parameters(Q)
+    state.D_ema.update_parameters(D)
     state.step += 1
-    report = {"frechet": distance, "shared": shared.detach()}
+    report = {"loss_D": loss_D, "frechet": distance, "shared": shared}
+    report = {name: value.detach() for name, value in report.items()}
     return report | {f"L_I/{name}": bound for name, bound in L_I.items()}
 
 
@@ -101,6 +105,7 @@ def _descend_G(
     assert measure is not None, "begin comes first"
     disguise = Disguise(state, config)
     lam = config.weights()
+    _, adversarial = objective.adversarial(config.adversarial)
     with fabric.autocast():
         bare(G).train()
         x_fake = G(latents)
@@ -112,8 +117,11 @@ def _descend_G(
             measure.D.read(images, disguise.for_Q(images))
             for images in (x_fake, x_ends)
         )
+    with frozen(state.D) as judge, fabric.autocast():
+        fake, _ = judge(disguise.for_D(x_fake), disguise.for_Q(x_fake))
     # As if all the images that are remembered moved with those of the batch.
     loss = recipe.weight * distance / (1 - recipe.memory)
+    loss = loss + adversarial(fake.float())
     loss = loss - objective.weighted(_bound(spec, inside, latents), lam)
     L_I = _bound(spec, outside, ends)
     categories = {code.name: L_I[code.name] for code in spec.categorical}
@@ -125,29 +133,37 @@ def _descend_G(
     return x_fake.detach(), distance.detach()
 
 
-def _descend_Q(
+def _descend_D(
     x: Tensor,
     x_fake: Tensor,
     latents: Tensor,
     state: TrainingState,
     config: TrainingConfig,
-) -> Tensor:
-    """What Q's categories of real images, still and moved, shared: nats."""
-    spec, fabric, rng = config.spec, state.fabric, draws(MOVEMENT, state, config)
-    moved = move(x, config.consistency, rng).images
-    moved = hide(moved, config.refinement.hidden, rng)
+) -> tuple[Tensor, Tensor, Tensor]:
+    """D's half of V(D, G), what Q reads alike in real images, and its statistics.
+
+    The latter are those of G's images.
+    """
+    spec, fabric, weight = config.spec, state.fabric, config.consistency.weight
+    images = [x, x_fake]
+    if weight:
+        rng = draws(MOVEMENT, state, config)
+        moved = move(x, config.consistency, rng).images
+        images.append(hide(moved, config.refinement.hidden, rng))
     with fabric.autocast():
-        logits, statistics = state.D(torch.cat([x, moved, x_fake]))
-    still, after, generated = statistics.float().chunk(3)
-    shared = objective.shared_information(spec, still, after)
-    L_I = objective.weighted(_bound(spec, generated, latents), config.weights())
-    # D's head has a part in the graph, none in the gradient: processes that train
-    # together wait for every weight.
-    loss = -config.consistency.weight * shared - L_I + 0 * logits.sum()
+        real, fake, statistics, of_real = judge_all(
+            state.D, images, Disguise(state, config)
+        )
+    adversarial, _ = objective.adversarial(config.adversarial)
+    loss_D = adversarial(real, fake)
+    L_I = objective.weighted(_bound(spec, statistics, latents), config.weights())
+    shared = x.new_zeros(())
+    if weight:
+        shared = objective.shared_information(spec, *of_real)
     state.D_optimizer.zero_grad()
-    fabric.backward(loss)
+    fabric.backward(loss_D - L_I - weight * shared)
     state.D_optimizer.step()
-    return shared
+    return loss_D, shared, statistics
 
 
 def _bound(spec: LatentSpec, statistics: Tensor, latents: Tensor) -> dict[str, Tensor]:

@@ -60,7 +60,7 @@ def training_step(
     with fabric.autocast():  # one for all: D's weights are rounded once
         x_fake = G(latents)
         images = [x, x_fake.detach()] + ([moved.images] if moved else [])
-        real, fake, statistics, of_real = _judge(D, images, disguise)
+        real, fake, statistics, of_real = judge_all(D, images, disguise)
     L_I = objective.mutual_information_lower_bound(spec, statistics, c, sigma)
     loss_D = adversarial_D(real, fake)
     loss_Q = -objective.weighted(L_I, lam_Q)
@@ -182,7 +182,7 @@ class Disguise:
         return seen + deviation * noise
 
 
-def _judge(
+def judge_all(
     D: nn.Module, images: Sequence[Tensor], disguise: Disguise
 ) -> tuple[Tensor, Tensor, Tensor, Sequence[Tensor]]:
     """All through D at once: one large product is faster than several small ones.
