@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict
 from functools import cache
 from importlib.util import find_spec
+from itertools import chain
 from typing import Protocol, TypeVar
 
 import numpy as np
@@ -151,10 +152,12 @@ def evaluate(
     def family_of() -> Family:
         return _family(model).with_smile(judge)
 
-    def drawn_from(generator: Model | None) -> Iterator[Images]:
-        drawn = _required(generator, "baseline model")
-        for start in range(0, draws * samples, samples):
-            yield drawn.sample(samples, seed=seed, start=start)
+    def drawn_from(generator: Model, first: int = 0) -> Iterator[Images]:
+        for k in range(first, draws):
+            yield generator.sample(samples, seed=seed, start=k * samples)
+
+    def drawn_baseline() -> Iterator[Images]:
+        return drawn_from(_required(baseline, "baseline model"))
 
     def drawn_training() -> Iterator[Images]:
         order = np.random.default_rng(seed).permutation(len(known))
@@ -184,9 +187,12 @@ def evaluate(
         asked=part(
             "asked", lambda: _asked_drawn(model, judge, latents, images, seed=seed)
         ),
-        quality=part("quality", lambda: reality().distance(drawn_from(model))),
+        quality=part(
+            "quality",
+            lambda: reality().distance(chain([images], drawn_from(model, 1))),
+        ),
         floor=part("floor", lambda: reality().distance(drawn_training())),
-        baseline=part("baseline", lambda: reality().distance(drawn_from(baseline))),
+        baseline=part("baseline", lambda: reality().distance(drawn_baseline())),
         properties=part(
             "properties", lambda: _evidence(model, family_of(), samples, seed=seed)
         ),

@@ -151,12 +151,12 @@ class Refinement:
     and fall to zero over the second half.
 
     Attributes:
-        steps: after those of the game, each a descent of G and one of Q; 0 for
-            no second part.
+        steps: after those of the game, each a descent of G and one of D and Q; 0
+            for no second part.
         batches: of the game that make a step's batch.
         generator_rate: Adam's learning rate for G.
-        recognition_rate: the same for the trunk and Q's head.
-        weight: of the Frechet distance in G's loss, beside L_I.
+        recognition_rate: the same for the trunk, D's head and Q's head.
+        weight: of the Frechet distance in G's loss, beside V(D, G) and L_I.
         directions: of the trunk's features in which it is taken.
         memory: of the moments so far beside those of a batch, per step.
         ends: weight of the categories' L_I where the uniform codes are at the
@@ -193,7 +193,7 @@ class Refinement:
         )
 
     def rates_at(self, step: int) -> tuple[float, float]:
-        """The learning rates of G, and of Q, at a step of this part."""
+        """The learning rates of G, and of D and Q, at a step of this part."""
         risen = min((step + 1) / max(_RISE * self.steps, 1.0), 1.0)
         factor = risen * decayed(step, self.steps, start=0.5, to=0.0)
         return self.generator_rate * factor, self.recognition_rate * factor

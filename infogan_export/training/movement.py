@@ -69,12 +69,11 @@ def hide(images: Tensor, part: float, rng: np.random.Generator) -> Tensor:
     """
     n, _, height, width = images.shape
     side, depth = rng.integers(4, size=n), rng.uniform(0.0, part, n)
-    shown = np.ones((n, height, width), np.float32)
-    for across, (size, axis) in enumerate(((height, 1), (width, 2))):
-        place = (np.arange(size) + 0.5) / size
-        from_side = np.where((side % 2)[:, None], place, 1.0 - place)
-        band = (from_side < depth[:, None]) & (side // 2 == across)[:, None]
-        shown *= 1.0 - np.expand_dims(band, 3 - axis)
+    down, right = np.meshgrid(
+        *((np.arange(size) + 0.5) / size for size in (height, width)), indexing="ij"
+    )
+    from_side = np.stack([1.0 - down, down, 1.0 - right, right])
+    shown = from_side[side] >= depth[:, None, None]
     return images * torch.from_numpy(shown)[:, None].to(images.device)
 
 
