@@ -6,7 +6,8 @@
 Each run is exported to a temporary folder and evaluated; a line of Markdown each, then
 mean and standard deviation.  The run that `infogan-gen train --seeds` calls the best,
 by what can be told without labels, is marked.  --last takes the weights of the last
-step in place of the averaged ones.  Needs the [train] and [evaluate] extras.
+step in place of the averaged ones, and --reach CODE=VALUE is that of `infogan-gen
+export`.  Needs the [train] and [evaluate] extras.
 """
 
 from __future__ import annotations
@@ -16,6 +17,8 @@ import statistics
 import tempfile
 from dataclasses import replace
 from pathlib import Path
+
+from infogan_export.cli.export import read_reach
 
 import infogan_export
 from infogan_export.datasets import ImageSet, read_images
@@ -66,8 +69,10 @@ def unaveraged(run: Checkpoint) -> Checkpoint:
     )
 
 
-def exported(run: Checkpoint, train: ImageSet, folder: Path) -> infogan_export.Model:
-    options = ExportOptions(name="measured", category_name="digit")
+def exported(
+    run: Checkpoint, train: ImageSet, folder: Path, reach: dict[str, float]
+) -> infogan_export.Model:
+    options = ExportOptions("measured", category_name="digit", reach=reach)
     export_checkpoint(run, folder, options, labelled=train)
     return infogan_export.load(folder)
 
@@ -82,7 +87,9 @@ def main() -> None:
     parser.add_argument("--data-dir", type=Path, required=True)
     parser.add_argument("--judge", type=Path, required=True)
     parser.add_argument("--last", action="store_true")
+    parser.add_argument("--reach", action="append", default=[])
     given = parser.parse_args()
+    reach = read_reach(given.reach)
     train, test = (read_images(given.data_dir, split=s) for s in ("train", "test"))
     judge = Judge(given.judge)
     runs = {run: load_checkpoint(run / CHECKPOINT_NAME) for run in given.runs}
@@ -94,7 +101,7 @@ def main() -> None:
     table = []
     for run, checkpoint in runs.items():
         with tempfile.TemporaryDirectory() as folder:
-            model = exported(checkpoint, train, Path(folder))
+            model = exported(checkpoint, train, Path(folder), reach)
             found = evaluate(model, test=test, train=train, judge=judge)
         table.append(figures(found))
         best = " (best)" if scores[run] == max(scores.values()) else ""

@@ -64,6 +64,14 @@ def export(
             "photographs (of faces; with --label-data)."
         ),
     ] = "strokes",
+    reach: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Let the traversals of a uniform code (cont1, as training calls it) "
+            "end where training had it at VALUE, by stretching its values.",
+            metavar="CODE=VALUE",
+        ),
+    ] = None,
 ) -> None:
     """Convert a trained run to ONNX, its codes named by measurement.
 
@@ -90,7 +98,7 @@ def export(
     path = run / CHECKPOINT_NAME if run.is_dir() else run
     checkpoint = load_any(path)
     if isinstance(checkpoint, EncoderCheckpoint):
-        _check_encoder(output, {"--name": name, "--judge": judge})
+        _check_encoder(output, {"--name": name, "--judge": judge, "--reach": reach})
         assert output is not None
         with Console(stderr=True).status("") as status:
             about = export_encoder(
@@ -121,6 +129,7 @@ def export(
                 licence=licence,
                 properties=family(properties).name,
                 notice=read_notice(notice),
+                reach=read_reach(reach or []),
             ),
             labelled=read_images(label_data) if label_data else None,
             test=read_images(label_data, split="test") if label_data else None,
@@ -130,6 +139,21 @@ def export(
     write_golden(folder)
     _update_manifest(folder)
     print(f"{folder}: {', '.join(c.name for c in exported.metadata.spec.codes)}")
+
+
+def read_reach(given: list[str]) -> dict[str, float]:
+    """Values by code.
+
+    Raises:
+        UsageError: it is no CODE=VALUE, or no number.
+    """
+    try:
+        pairs = (text.split("=") for text in given)
+        return {name.strip(): float(value) for name, value in pairs}
+    except ValueError:
+        raise UsageError(
+            f"--reach is CODE=VALUE, cont2=1.6 for instance, got {', '.join(given)}"
+        ) from None
 
 
 def read_notice(given: str) -> str:
@@ -155,7 +179,7 @@ def _check_encoder(output: Path | None, of_gan: dict[str, object]) -> None:
             "-o FOLDER"
         )
     for option, value in of_gan.items():
-        if value is not None:
+        if value:
             raise UsageError(f"{option} is for a GAN's run, and this is an encoder's")
 
 

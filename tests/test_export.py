@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -12,9 +13,11 @@ import pytest
 torch = pytest.importorskip("torch")
 onnx = pytest.importorskip("onnx")
 
+from infogan_export.cli import main  # noqa: E402
+
 from infogan_export import load  # noqa: E402
 from infogan_export.datasets import ImageSet  # noqa: E402
-from infogan_export.errors import ExportError  # noqa: E402
+from infogan_export.errors import ExportError, UsageError  # noqa: E402
 from infogan_export.export import exporter, figures  # noqa: E402
 from infogan_export.export.exporter import (  # noqa: E402
     ExportOptions,
@@ -27,7 +30,10 @@ from infogan_export.latent import (  # noqa: E402
     Noise,
     UniformCode,
 )
-from infogan_export.training.checkpoint import Checkpoint  # noqa: E402
+from infogan_export.training.checkpoint import (  # noqa: E402
+    Checkpoint,
+    save_checkpoint,
+)
 from infogan_export.training.config import PRESETS, TrainingConfig  # noqa: E402
 from infogan_export.training.engine import build_fabric  # noqa: E402
 from infogan_export.training.loop import train  # noqa: E402
@@ -139,32 +145,77 @@ def test_metadata_says_how_the_model_was_made(
     assert about.export["difference"] <= 0.5 / 255
 
 
+@pytest.mark.parametrize("high", [1.0, 1.25])
 def test_relabelling_changes_names_but_no_image_and_no_reading(
-    checkpoint: Checkpoint,
+    checkpoint: Checkpoint, high: float
 ) -> None:
     order = [2, 0, 1]
     before, after = averaged_networks(checkpoint), averaged_networks(checkpoint)
-    codes = (CategoricalCode("digit", 3), UniformCode("slant"), SPEC.codes[2])
+    slanted = UniformCode("slant", -high, high)
+    codes = (CategoricalCode("digit", 3), slanted, SPEC.codes[2])
     meaning = Meaning(codes, {"digit": order}, frozenset({"slant"}))
     spec = relabel(*after, SPEC, meaning)
     old = SPEC.sample(5, seed=1)
     new = old.copy()
     digit, slant = spec.columns("digit"), spec.columns("slant")
     new[:, digit] = old[:, digit][:, order]
-    new[:, slant] *= -1
+    new[:, slant] *= -high
     with torch.no_grad():
         image = before[0](torch.from_numpy(old))
         torch.testing.assert_close(after[0](torch.from_numpy(new)), image)
         was, now = before[1](image)[1], after[1](image)[1]
     torch.testing.assert_close(now[:, :3], was[:, order])
-    torch.testing.assert_close(now[:, 3], -was[:, 3])
+    torch.testing.assert_close(now[:, 3], -high * was[:, 3])
     torch.testing.assert_close(now[:, 4], was[:, 4])
+    deviation = [after[1].residual[k] / before[1].residual[k] for k in (0, 1)]
+    assert deviation == pytest.approx([high**2, 1])
 
 
 def test_a_sign_turns_only_in_a_symmetric_prior(checkpoint: Checkpoint) -> None:
     networks = averaged_networks(checkpoint)
     with pytest.raises(ExportError, match="from 0 to 5"):
         relabel(*networks, SPEC, Meaning(SPEC.codes, turned=frozenset({"cont2"})))
+
+
+def test_a_reach_is_where_traversals_end(
+    checkpoint: Checkpoint, tmp_path: Path
+) -> None:
+    plain, reaching = (tmp_path / name for name in ("plain", "reaching"))
+    export_checkpoint(checkpoint, plain, ExportOptions("toy", storage="float32"))
+    options = ExportOptions("toy", storage="float32", reach={"cont1": 1.25})
+    about = export_checkpoint(checkpoint, reaching, options).metadata
+    old, new = load(plain), load(reaching)
+    was, now = old.spec.uniform[0], new.spec.uniform[0]
+    assert (now.low, now.high, now.sweep_range) == (-1.6, 1.6, was.sweep_range)
+    assert about.export["drawn_in_training"] == [[-1, 1], [0, 5]]
+    ends = old.sample(4, **{was.name: 1.25}), new.sample(4, **{now.name: 2})
+    assert np.abs(np.subtract(*ends, dtype=int)).max() <= 1
+    information = [m.metadata.metrics[f"information/{now.name}"] for m in (old, new)]
+    assert information[0] == pytest.approx(information[1], abs=0.05)
+
+
+@pytest.mark.parametrize("reach", [{"cat1": 1.0}, {"cont1": 0.0}, {"cont1": math.nan}])
+def test_a_reach_is_a_uniform_code_s_and_positive(
+    checkpoint: Checkpoint, tmp_path: Path, reach: dict[str, float]
+) -> None:
+    with pytest.raises(UsageError, match="uniform code"):
+        export_checkpoint(checkpoint, tmp_path, ExportOptions("toy", reach=reach))
+
+
+@pytest.mark.parametrize("given", ["cont1", "cont1=wide", "cont1=1=2"])
+def test_a_reach_that_is_no_number_is_one_line(
+    checkpoint: Checkpoint,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    given: str,
+) -> None:
+    save_checkpoint(checkpoint, tmp_path / "checkpoint.pt")
+    with pytest.raises(SystemExit) as ended:
+        main(["export", str(tmp_path), "-o", str(tmp_path / "out"), "--reach", given])
+    said = capsys.readouterr().err
+    assert (ended.value.code, said.count("\n")) == (2, 1)
+    assert given in said and "cont2=1.6" in said
+    assert not (tmp_path / "out").exists()
 
 
 def test_a_graph_that_disagrees_is_refused_and_nothing_is_written(

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -31,7 +32,7 @@ from infogan_export.export.inference import GeneratorGraph, RecognitionGraph
 from infogan_export.export.onnx_file import to_onnx
 from infogan_export.export.origin import data_facts, training_facts
 from infogan_export.export.relabel import Meaning, relabel
-from infogan_export.latent import CategoricalCode, Code, LatentSpec
+from infogan_export.latent import CategoricalCode, Code, LatentSpec, UniformCode
 from infogan_export.metadata import ModelMetadata, Role
 from infogan_export.runtime import Categories, Model, load
 from infogan_export.training.checkpoint import Checkpoint
@@ -56,6 +57,9 @@ class ExportOptions:
         licence: of the training images, where the data set did not tell.
         properties: the family that uniform codes are measured by and named after.
         notice: what whoever uses the model should know of the people in it.
+        reach: by its name in training, the value of a uniform code at which its
+            traversals are to end.  Its values are stretched: with 1.5, a code that
+            training drew from -1.5..1.5 has a prior of -2..2, if it is swept there.
     """
 
     name: str
@@ -65,6 +69,7 @@ class ExportOptions:
     licence: str = ""
     properties: FamilyName = "strokes"
     notice: str = ""
+    reach: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -103,14 +108,18 @@ def export_checkpoint(
         on_stage: told what is being done.
 
     Raises:
-        UsageError: photographs are to be measured, and no real ones are given.
+        UsageError: photographs are to be measured, and no real ones are given; or
+            a reach that is none.
+        CodeError: a reach of a code that there is not.
         ExportError: a graph that differs from torch by more than 1e-4 (float32)
             or half a grey level (int16).
         OutputError: the folder cannot be written.
     """
     G, D = averaged_networks(checkpoint)
     spec = checkpoint.config.spec
-    about = _metadata(checkpoint, options)
+    if options.reach:
+        spec = relabel(G, D, spec, Meaning(stretched(spec, options.reach)))
+    about = _metadata(checkpoint, spec, options)
     measured = family(options.properties).with_smile(judge)
     if measured.by_shift and labelled is None:
         raise UsageError(
@@ -141,15 +150,55 @@ def _write(folder: Path, *files: ComparedFile) -> None:
         file.write(folder)
 
 
-def _metadata(checkpoint: Checkpoint, options: ExportOptions) -> ModelMetadata:
+def stretched(spec: LatentSpec, reach: Mapping[str, float]) -> tuple[Code, ...]:
+    """The codes, each with the prior that lets its traversals end at its reach.
+
+    Raises:
+        CodeError: a name that there is not.
+        UsageError: a reach that is not positive, or of a categorical code.
+    """
+    for name, value in reach.items():
+        if not isinstance(spec[name], UniformCode) or not 0 < value < math.inf:
+            raise UsageError(
+                f"a reach is that of a uniform code "
+                f"({', '.join(code.name for code in spec.uniform) or 'there is none'}) "
+                f"and above 0, got {name}={value:g}"
+            )
+    return tuple(
+        _reaching(code, reach[code.name])
+        if isinstance(code, UniformCode) and code.name in reach
+        else code
+        for code in spec.codes
+    )
+
+
+def _reaching(code: UniformCode, reach: float) -> UniformCode:
+    low, high = code.sweep_range
+    ratio = high / reach
+    return replace(
+        code,
+        low=ratio * code.low,
+        high=ratio * code.high,
+        sweep_low=low,
+        sweep_high=high,
+    )
+
+
+def _metadata(
+    checkpoint: Checkpoint, spec: LatentSpec, options: ExportOptions
+) -> ModelMetadata:
+    trained = checkpoint.config.spec.uniform
     return ModelMetadata(
         name=options.name,
         role="generator",
         image_shape=checkpoint.shape,
-        spec=checkpoint.config.spec,
+        spec=spec,
         training=training_facts(checkpoint),
         data=data_facts(checkpoint.data, options.licence),
-        export={"properties": options.properties},
+        export={
+            "properties": options.properties,
+            "drawn_in_training": [[code.low, code.high] for code in trained],
+        },
         description=options.description,
         notice=options.notice,
     )
