@@ -192,7 +192,7 @@ def _values(code: Mapping[str, Any]) -> tuple[str, str]:
     first, last = code["sweep_low"], code["sweep_high"]
     first = 2 * low - middle if first is None else first
     last = 2 * high - middle if last is None else last
-    return f"{low:g} to {high:g}", f"{first:g} to {last:g}"
+    return f"{low:.3g} to {high:.3g}", f"{first:g} to {last:g}"
 
 
 def _print_section(title: str, rows: Mapping[str, str]) -> None:

@@ -99,7 +99,7 @@ class Agreement:
 
     def __str__(self) -> str:
         """Where the uniform codes are, for a table."""
-        form = "{:g} or {:g}" if self.where in ("end", "ends") else "{:g}..{:g}"
+        form = "{:g} or {:g}" if self.where in ("end", "ends") else "{:.3g}..{:.3g}"
         told = {name: form.format(*ends) for name, ends in self.ranges.items()}
         alike = len(set(told.values())) == 1
         where = (

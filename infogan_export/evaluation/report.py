@@ -124,7 +124,7 @@ def _pictures(evaluation: Evaluation, model: Model) -> Iterator[str]:
             pictures.traversal_sheet(model, code, seed=seed),
             alt=f"Rows of images in which {code.name} goes from {low:g} to {high:g}.",
             caption=f"{code.name} from {low:g} to {high:g}, all else held fixed along "
-            f"a row. Its prior is {code.low:g} to {code.high:g}.",
+            f"a row. Its prior is {code.low:.3g} to {code.high:.3g}.",
         )
 
 
@@ -296,7 +296,7 @@ def _leakage(evaluation: Evaluation) -> Iterator[str]:
     rows = [
         (
             found.code,
-            f"{found.low:g} to {found.high:g}",
+            f"{found.low:.3g} to {found.high:.3g}",
             f"{found.sweeps:,} of {found.steps}",
             f"{found.images:.2%}",
             f"{found.any_image:.2%}",

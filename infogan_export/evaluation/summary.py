@@ -133,7 +133,7 @@ def _properties(evaluation: Evaluation) -> Iterator[Row]:
 def _leakage(evaluation: Evaluation) -> Iterator[Row]:
     for found in evaluation.leakage or ():
         yield Row(
-            f"{found.code} {found.low:g}..{found.high:g} changes the class",
+            f"{found.code} {found.low:.3g}..{found.high:.3g} changes the class",
             f"{found.images:.2%}",
             f"{found.any_image:.2%} of the sweeps have a change",
         )
