@@ -561,7 +561,11 @@ def test_weights_outside_the_folder_are_not_followed(
 
 
 def _start(line: str, cwd: Path, tiny: Path, **options: int) -> subprocess.Popen[bytes]:
-    code = f"from infogan_export.cli import main; main({shlex.split(line)})"
+    code = (
+        # A shell's background job, and so its children, would ignore an interrupt.
+        "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
+        f"from infogan_export.cli import main; main({shlex.split(line)})"
+    )
     env = dict(os.environ, INFOGAN_EXPORT_MODELS=str(tiny.parents[1]))
     return subprocess.Popen(
         [sys.executable, "-c", code],
