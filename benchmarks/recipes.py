@@ -18,7 +18,7 @@ import tempfile
 from dataclasses import replace
 from pathlib import Path
 
-from infogan_export.cli.export import read_reach
+from infogan_export.cli.options import parse_numbers
 
 import infogan_export
 from infogan_export.datasets import ImageSet, read_images
@@ -89,7 +89,7 @@ def main() -> None:
     parser.add_argument("--last", action="store_true")
     parser.add_argument("--reach", action="append", default=[])
     given = parser.parse_args()
-    reach = read_reach(given.reach)
+    reach = parse_numbers(given.reach, "--reach", "cont2=1.6")
     train, test = (read_images(given.data_dir, split=s) for s in ("train", "test"))
     judge = Judge(given.judge)
     runs = {run: load_checkpoint(run / CHECKPOINT_NAME) for run in given.runs}

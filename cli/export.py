@@ -9,6 +9,8 @@ import typer
 
 from infogan_export.errors import MissingExtraError, UsageError
 
+from .options import parse_numbers
+
 
 def export(
     run: Annotated[
@@ -81,6 +83,7 @@ def export(
     """
     if storage not in ("int16", "float32"):
         raise UsageError(f"--storage is int16 or float32, got {storage!r}")
+    stretch = parse_numbers(reach, "--reach", "cont2=1.6")
     try:
         from infogan_export.export.encoder_file import export_encoder
         from infogan_export.export.exporter import ExportOptions, export_checkpoint
@@ -129,7 +132,7 @@ def export(
                 licence=licence,
                 properties=family(properties).name,
                 notice=read_notice(notice),
-                reach=read_reach(reach or []),
+                reach=stretch,
             ),
             labelled=read_images(label_data) if label_data else None,
             test=read_images(label_data, split="test") if label_data else None,
@@ -139,21 +142,6 @@ def export(
     write_golden(folder)
     _update_manifest(folder)
     print(f"{folder}: {', '.join(c.name for c in exported.metadata.spec.codes)}")
-
-
-def read_reach(given: list[str]) -> dict[str, float]:
-    """Values by code.
-
-    Raises:
-        UsageError: it is no CODE=VALUE, or no number.
-    """
-    try:
-        pairs = (text.split("=") for text in given)
-        return {name.strip(): float(value) for name, value in pairs}
-    except ValueError:
-        raise UsageError(
-            f"--reach is CODE=VALUE, cont2=1.6 for instance, got {', '.join(given)}"
-        ) from None
 
 
 def read_notice(given: str) -> str:

@@ -127,20 +127,54 @@ def parse_settings(settings: Sequence[str] | None) -> dict[str, str | list[float
         UsageError: not CODE=VALUE, weights that are no numbers, or a code set twice.
     """
     values: dict[str, str | list[float]] = {}
-    for setting in settings or ():
-        name, equals, value = setting.partition("=")
-        if not (name and equals and value):
-            raise UsageError(
-                f"--set is CODE=VALUE, for instance cat=3, got {setting!r}"
-            )
-        if name in values:
-            raise UsageError(f"--set gives {name!r} twice")
+    for name, value in parse_pairs(settings, "--set", "cat=3").items():
         try:
             weights = [float(part) for part in value.split(",")]
         except ValueError:
             weights = []
         values[name] = weights if len(weights) > 1 else value
     return values
+
+
+def parse_numbers(
+    settings: Sequence[str] | None, option: str, example: str
+) -> dict[str, float]:
+    """``["cont2=1.6"]`` as numbers by code name.
+
+    Raises:
+        UsageError: as `parse_pairs`, or a value that is no number.
+    """
+    values = {}
+    for name, value in parse_pairs(settings, option, example).items():
+        try:
+            values[name] = float(value)
+        except ValueError:
+            raise UsageError(
+                f"{option} is a code's number, for instance {example}, "
+                f"got {f'{name}={value}'!r}"
+            ) from None
+    return values
+
+
+def parse_pairs(
+    settings: Sequence[str] | None, option: str, example: str
+) -> dict[str, str]:
+    """Each CODE=VALUE of an option, by code name.
+
+    Raises:
+        UsageError: not CODE=VALUE, or a code given twice.
+    """
+    pairs: dict[str, str] = {}
+    for setting in settings or ():
+        name, equals, value = setting.partition("=")
+        if not (name and equals and value):
+            raise UsageError(
+                f"{option} is CODE=VALUE, for instance {example}, got {setting!r}"
+            )
+        if name in pairs:
+            raise UsageError(f"{option} gives {name!r} twice")
+        pairs[name] = value
+    return pairs
 
 
 def parse_edits(
