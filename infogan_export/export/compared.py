@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from itertools import product
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
@@ -24,10 +23,9 @@ Storage = Literal["float32", "int16"]
 
 FLOAT32_LIMIT = 1e-4
 INT16_LIMIT = 0.5 / 255  # half a grey level
-# 16-bit weights take the coarsest of these steps that stays inside the limit by a
-# margin, since only some latents are compared.  Finer ones would clip rows' ends.
-_BITS = (6, 7, 8, 9, 10, 11)
-_WIDTHS = (12, 16)
+# Weights take the first of these (bits, width) that stays inside the limit by a
+# margin, since only some latents are compared.  In 12 bits, 9 would clip rows' ends.
+_FORMS = ((6, 12), (7, 12), (8, 12), (None, 12), (9, 16), (10, 16), (11, 16))
 _MARGIN = 0.75
 
 
@@ -96,7 +94,7 @@ def in_smallest_form(
     if storage == "float32":
         facts = {"storage": "float32", "difference": plain}
         return ComparedFile(graph, replace(about, export={**about.export, **facts}))
-    for bits, width in product(_BITS, _WIDTHS):
+    for bits, width in _FORMS:
         small = with_whole_weights(graph, bits=bits, width=width, smallest=smallest)
         found = _difference(small, inputs, wanted, as_read)
         if found <= INT16_LIMIT * _MARGIN:

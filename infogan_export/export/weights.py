@@ -15,18 +15,19 @@ _NIBBLE = 16
 
 
 def with_whole_weights(
-    model: onnx.ModelProto, *, bits: int, width: int, smallest: int = LARGE
+    model: onnx.ModelProto, *, bits: int | None, width: int, smallest: int = LARGE
 ) -> onnx.ModelProto:
     """A copy that stores large weights as whole numbers, and rebuilds them.
 
-    A weight is a whole number times its row's step, rms(row) / 2^bits.  The low
-    bytes of the numbers are kept apart from the rest: mixed, as float16 would mix
-    them, a wheel or a web server compresses them a sixth less.  onnxruntime
-    folds the nodes into a float32 constant once, when it loads the file.
+    A weight is a whole number times its row's step: rms(row) / 2^bits, or the
+    finest that leaves room for the row's greatest.  The low bytes of the numbers
+    are kept apart from the rest: mixed, as float16 would mix them, a wheel or a web
+    server compresses them a sixth less.  onnxruntime folds the nodes into a float32
+    constant once, when it loads the file.
 
     Args:
         model: with float32 weights.
-        bits: how fine the steps are.
+        bits: how fine the steps are; the finest if None.
         width: of a number in bits, 16 or 12; what is beyond is clipped.  In 12, the
             high four bits of a number share a byte with those of another one, half
             the rows further on (in a tensor with an even number of rows).
@@ -42,10 +43,13 @@ def with_whole_weights(
             kept.append(tensor)
             continue
         rows = values.reshape(len(values), -1)
-        rms = np.sqrt(np.square(rows, dtype=np.float64).mean(axis=1))
-        step = np.maximum(rms, np.finfo(np.float32).tiny) / 2**bits
-        step = step.astype(np.float32).reshape(-1, *[1] * (values.ndim - 1))
         most = 2 ** (width - 1)
+        if bits is None:
+            step = np.abs(rows).max(axis=1) / (most - 1)
+        else:
+            step = np.sqrt(np.square(rows, dtype=np.float64).mean(axis=1)) / 2**bits
+        step = np.maximum(step, np.finfo(np.float32).tiny)
+        step = step.astype(np.float32).reshape(-1, *[1] * (values.ndim - 1))
         whole = np.clip(np.rint(values / step), -most, most - 1).astype(np.int16)
         parts, nodes = whole_weights(tensor.name, whole, step, paired=width == 12)
         kept += parts
