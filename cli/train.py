@@ -159,6 +159,14 @@ def train(
             default=_PRESET,
         ),
     ] = None,
+    guidance: Annotated[
+        float | None,
+        _option(
+            "Weight of uniform codes following turns and light of generated faces.",
+            _RESULT,
+            default=_PRESET,
+        ),
+    ] = None,
     rate_g: Annotated[
         float | None, _option("Learning rate of G.", _RESULT, default=_PRESET)
     ] = None,
@@ -240,6 +248,7 @@ def train(
             "--consistency-ramp": consistency_ramp,
             "--parting": parting,
             "--steering": steering,
+            "--guidance": guidance,
             "--rate-g": rate_g,
             "--rate-d": rate_d,
             "--moments": moments,
@@ -282,6 +291,7 @@ def train(
                 steering=steering,
             ),
             architecture=_given(moments=moments),
+            guidance=_given(weight=guidance),
             refinement=_given(steps=refine_steps),
         )
     images = _images(data, data_dir, size, channels, skip_broken)

@@ -60,6 +60,24 @@ def test_a_property_rises_with_what_it_measures(name):
     assert (np.diff(found) > 0).all()
 
 
+@pytest.mark.parametrize(
+    ("name", "change"),
+    [("pose", "turn")]
+    + [(one, one) for one in ("lighting", "toplight", "brightness", "contrast")],
+)
+def test_a_guided_change_moves_what_its_code_is_to_be_called(name, change):
+    torch = pytest.importorskip("torch")
+    from infogan_export.training.config import Guidance
+    from infogan_export.training.photography import rephotograph
+
+    images = torch.from_numpy(np.float32(np.stack([face()] * 60) / 255))[:, None]
+    size = Guidance(**{change: 0.1, "brightness" if change == "turn" else "turn": 0.05})
+    rephotographed = rephotograph(images, size, np.random.default_rng(0))
+    amounts = dict(zip(size.changes, rephotographed.amounts.numpy().T, strict=True))
+    grey = 255 * rephotographed.images[:, 0].numpy()
+    assert np.corrcoef(measured(name, grey), amounts[change])[0, 1] > 0.9
+
+
 @pytest.mark.parametrize("change", ["light", "top", "level", "sharp"])
 def test_pose_height_and_width_do_not_see_light(change):
     faces = [

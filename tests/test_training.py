@@ -44,6 +44,7 @@ from infogan_export.training.config import (
     PRESETS,
     Augmentation,
     Consistency,
+    Guidance,
     Refinement,
     TrainingConfig,
     preset,
@@ -91,6 +92,8 @@ FACE_TOY = replace(
     batch_size=8,
     adversarial="hinge",
     augmentation=Augmentation(translation=0.125, cutout=0.5),
+    guidance=Guidance(),
+    refinement=Refinement(),
 )
 REFINED_TOY = replace(
     TOY, steps=2, refinement=Refinement(steps=4, directions=6, memory=0.5)
@@ -267,7 +270,7 @@ def test_a_configuration_of_an_older_version_is_read_with_what_is_new_off() -> N
     old = TOY.to_dict()
     for name in (
         *("ema_warm_up", "adversarial", "augmentation", "flip", "recognition_noise"),
-        "balance",
+        *("balance", "guidance"),
     ):
         del old[name]
     for name in ("generator", "upsampling", "normalisation", "inner", "blur"):
@@ -357,6 +360,32 @@ def test_agreement_on_real_images_needs_a_q_that_sees_them() -> None:
     one_line(error)
 
 
+def test_guidance_needs_a_q_that_reads_apart_and_a_code_for_each_change() -> None:
+    one, two = Guidance(weight=1.0, turn=0.1), Guidance(turn=0.1, contrast=0.5)
+    assert replace(FACE_TOY, guidance=one).guidance.changes == ("turn",)
+    for config, guidance, said in (
+        (TOY, one, "reads apart"),
+        (FACE_TOY, two, "2 uniform codes, got 1"),
+    ):
+        with pytest.raises(UsageError, match=said) as error:
+            replace(config, guidance=guidance)
+        one_line(error)
+
+
+def test_a_guided_code_follows_its_change_in_generated_images(fabric: Fabric) -> None:
+    guided = Guidance(weight=2.0, brightness=0.4)
+    last = []
+    plain = replace(FACE_TOY, recognition_noise=0.0, discriminator_rate=5e-3)
+    for config in (plain, replace(plain, guidance=guided)):
+        state = build_state(config, (1, 8, 8), fabric)
+        batches = Batches(IMAGES, config, fabric)
+        for step in range(60):
+            report = training_step(batches.at(step), state, config)
+        last.append(float(report["steering"]))
+    assert last[0] == 0
+    assert 0 < last[1] < 0.5
+
+
 @pytest.mark.parametrize("moments", [False, True])
 def test_kinds_judged_together_are_as_if_judged_apart(moments: bool) -> None:
     D = Discriminator(SPEC, (1, 8, 8), replace(SMALL, moments=moments))
@@ -368,6 +397,8 @@ def test_kinds_judged_together_are_as_if_judged_apart(moments: bool) -> None:
         assert torch.allclose(whole, torch.cat(parts), atol=1e-5)
     for name, buffer in apart.state_dict().items():
         assert torch.allclose(D.state_dict()[name], buffer, atol=1e-5), name
+    _, statistics = D(torch.cat(kinds), torch.cat(kinds), kinds=2)
+    assert torch.allclose(statistics, torch.cat([*map(apart.read, kinds)]), atol=1e-5)
 
 
 def test_moments_tell_apart_what_a_batch_norm_makes_alike() -> None:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 Adversarial = Literal["non-saturating", "hinge"]
 
 _RISE = 0.05  # of the steps of a refinement
+_CHANGES = ("turn", "lighting", "toplight", "brightness", "contrast")
 _NOT_NEGATIVE, _PART = (0.0, math.inf), (0.0, 1.0)
 
 
@@ -144,6 +145,48 @@ class Augmentation:
 
 
 @dataclass(frozen=True)
+class Guidance:
+    """Changes of generated photographs of faces that uniform codes follow.
+
+    The first codes take a change each, in the order in which they stand here: Q's
+    reading of an image is to move with the change, and with no other.  So codes are
+    what a photographer sets, one by one, and not mixtures of them.
+
+    Attributes:
+        weight: beside L_I.
+        turn: of the face, as a part of the width.
+        lighting: from the right, on grey levels of 0 to 1 at the edge.
+        toplight: the same from above.
+        brightness: the same everywhere.
+        contrast: as a part of what it is.
+
+    Raises:
+        UsageError: a number is out of its range.
+    """
+
+    weight: float = 0.0
+    turn: float = 0.0
+    lighting: float = 0.0
+    toplight: float = 0.0
+    brightness: float = 0.0
+    contrast: float = 0.0
+
+    def __post_init__(self) -> None:
+        sizes = dict.fromkeys(_CHANGES, _PART)
+        check_ranges(self, {"weight": _NOT_NEGATIVE, **sizes}, part="guidance")
+
+    @property
+    def active(self) -> bool:
+        """Whether codes follow anything."""
+        return self.weight > 0 and bool(self.changes)
+
+    @property
+    def changes(self) -> tuple[str, ...]:
+        """Those that are made, in order."""
+        return tuple(name for name in _CHANGES if getattr(self, name))
+
+
+@dataclass(frozen=True)
 class Refinement:
     """The second part of a run: see ``infogan_export.training.refinement``.
 
@@ -236,6 +279,7 @@ class TrainingConfig:
             from, of 0 to 1.
         balance: whether the codes start with as much weight as the noise in G's
             first layer.
+        guidance: what Q's reading of generated photographs follows.
         collapse_after: the first step at which a code that is dead stops the run.
         refinement: what comes after the game.
 
@@ -267,6 +311,7 @@ class TrainingConfig:
     flip: bool = False
     recognition_noise: float = 0.0
     balance: bool = False
+    guidance: Guidance = field(default_factory=Guidance)
     refinement: Refinement = field(default_factory=Refinement)
 
     def __post_init__(self) -> None:
@@ -296,6 +341,16 @@ class TrainingConfig:
                 "Q's agreement on real images (consistency) is for a Q that reads "
                 "the images that D judges; it does not go together with blur, "
                 "noise or augmentation"
+            )
+        if self.guidance.active and not self.reads_apart:
+            raise UsageError(
+                "guidance is for a Q that reads apart from D, with blur, noise or "
+                "augmentation"
+            )
+        if len(self.guidance.changes) > len(self.spec.uniform):
+            raise UsageError(
+                f"guidance is for {len(self.guidance.changes)} uniform codes, "
+                f"got {len(self.spec.uniform)}"
             )
 
     @property
@@ -358,6 +413,7 @@ class TrainingConfig:
                 architecture=Architecture.from_dict(known.pop("architecture")),
                 consistency=Consistency(**known.pop("consistency")),
                 augmentation=Augmentation(**known.pop("augmentation", {})),
+                guidance=Guidance(**known.pop("guidance", {})),
                 refinement=Refinement(**known.pop("refinement", {})),
                 **known,
             )
@@ -434,8 +490,15 @@ _HOUSE_NUMBERS = replace(  # table 2: 32x32, colour
 
 # Faces of 48x48 pixels, from a few ten thousand photographs.  A Q that reads sharp
 # images lets G write the codes into texture; blur and noise leave what can be seen.
+# Five codes are guided by changes of about a deviation of the data, two are free.
 _FACES = TrainingConfig(
-    _latents(Noise(128, "normal"), categorical=1, size=10, uniform=5),
+    LatentSpec(
+        Noise(128, "normal"),
+        (
+            CategoricalCode("cat1", 10),
+            *(UniformCode(f"cont{k}", -1.5, 1.5, -2, 2) for k in range(1, 8)),
+        ),
+    ),
     Architecture(
         widths=(32, 64, 128, 256),
         generator=(256, 128, 64, 32),
@@ -443,17 +506,26 @@ _FACES = TrainingConfig(
         upsampling="nearest",
         blur=3,
     ),
-    steps=60_000,
+    steps=32_000,
     batch_size=64,
     discriminator_rate=5e-4,
     lambda_categorical=0.3,
-    lambda_uniform=0.3,
+    lambda_uniform=0.5,
     ema_warm_up=True,
     collapse_after=10_000,
     augmentation=Augmentation(translation=0.125),
     flip=True,
     recognition_noise=0.1,
     balance=True,
+    guidance=Guidance(
+        weight=0.5,
+        turn=0.12,
+        lighting=0.3,
+        toplight=0.25,
+        brightness=0.25,
+        contrast=0.5,
+    ),
+    refinement=Refinement(steps=5_000),
 )
 
 PRESETS: dict[str, TrainingConfig] = {

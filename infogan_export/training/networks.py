@@ -297,7 +297,8 @@ class Discriminator(nn.Module):
             seen: the same of m images; by default ``images``, blurred where Q
                 reads them so.
             kinds: of images, in equal numbers one after the other: real and
-                generated ones must not share a batch norm's statistics.
+                generated ones must not share a batch norm's statistics.  What is
+                seen has kinds of the same number.
         """
         if seen is None and self.blur > 1:
             seen = low_passed(images, self.blur)
@@ -314,7 +315,7 @@ class Discriminator(nn.Module):
             logit = logit + torch.cat(terms).repeat_interleave(len(images) // kinds)
         if seen is None:
             return logit, self._read(hidden)
-        self._tell_apart(1)
+        self._tell_apart(max(1, len(seen) * kinds // len(images)))
         return logit, self._read(self.trunk(seen))
 
     def read(self, images: Tensor, seen: Tensor | None = None) -> Tensor:

@@ -14,10 +14,12 @@ from infogan_export.training.augmentation import augment
 from infogan_export.training.config import TrainingConfig
 from infogan_export.training.movement import move
 from infogan_export.training.networks import Discriminator, low_passed
+from infogan_export.training.photography import rephotograph
 from infogan_export.training.state import TrainingState, bare, frozen
 
-# Beside the seed, what a draw is for; 1 and 3 are those of the real images.
-MOVEMENT, _DISGUISE = 2, 4
+# Beside the seed, what a draw is for; 1 and 3 are those of the real images, 5 is that
+# of the refinement.
+MOVEMENT, _DISGUISE, _GUIDANCE = 2, 4, 6
 _RESIDUAL_MOMENTUM = 0.02
 
 
@@ -51,7 +53,7 @@ def training_step(
     # A code with lambda = 0 still teaches Q's head, which watches: see watched().
     lam_Q = {name: weight or 1.0 for name, weight in config.weights().items()}
 
-    movement = config.consistency
+    movement, guidance = config.consistency, config.guidance
     moved = None
     if movement.moves_at(state.step):
         moved = move(x, movement, draws(MOVEMENT, state, config))
@@ -59,20 +61,26 @@ def training_step(
     disguise = Disguise(state, config)
     with fabric.autocast():  # one for all: D's weights are rounded once
         x_fake = G(latents)
-        images = [x, x_fake.detach()] + ([moved.images] if moved else [])
-        real, fake, statistics, of_real = judge_all(D, images, disguise)
+        images, seen = [x, x_fake.detach()], [x_fake.detach()]
+        if moved is not None:
+            images.append(moved.images)
+        elif guidance.active:
+            rng = draws(_GUIDANCE, state, config)
+            moved = rephotograph(x_fake.detach().float(), guidance, rng)
+            seen.append(moved.images)
+        real, fake, statistics, of_pair = judge_all(D, images, seen, disguise)
     L_I = objective.mutual_information_lower_bound(spec, statistics, c, sigma)
     loss_D = adversarial_D(real, fake)
     loss_Q = -objective.weighted(L_I, lam_Q)
     consistency = steering = x.new_zeros(())
     if moved is not None:
-        still, after = of_real
+        before, after = of_pair
         consistency = objective.consistency_loss(
-            spec, still, after, temperature=movement.temperature
+            spec, before, after, temperature=movement.temperature
         )
-        steering = objective.steering_loss(spec, after - still, moved.amounts)
-    loss_Q = loss_Q + movement.weight_at(state.step) * consistency
-    loss_Q = loss_Q + movement.steering * steering
+        steering = objective.steering_loss(spec, after - before, moved.amounts)
+        loss_Q = loss_Q + movement.weight_at(state.step) * consistency
+        loss_Q = loss_Q + (movement.steering or guidance.weight) * steering
     state.D_optimizer.zero_grad()
     fabric.backward(loss_D + loss_Q)
     state.D_optimizer.step()
@@ -183,26 +191,29 @@ class Disguise:
 
 
 def judge_all(
-    D: nn.Module, images: Sequence[Tensor], disguise: Disguise
+    D: nn.Module, images: Sequence[Tensor], seen: Sequence[Tensor], disguise: Disguise
 ) -> tuple[Tensor, Tensor, Tensor, Sequence[Tensor]]:
     """All through D at once: one large product is faster than several small ones.
 
     Args:
         D: in training.
         images: real ones, generated ones and, if at all, moved real ones.
-        disguise: of the first two.
+        seen: generated ones and, if at all, the same changed, for a Q that reads
+            other images than D judges; else not looked at.
+        disguise: of real and generated ones.
 
     Returns:
         D's logits of real and of generated images, Q's statistics of generated
-        ones, and its statistics of real and moved ones, where it reads what D
-        judges.
+        ones, and its statistics before and after: of still and moved real images,
+        or of generated ones, where Q reads those apart.
     """
     x, x_fake, *moved = images
-    seen = disguise.for_Q(x_fake)
+    apart = disguise.for_Q(torch.cat(list(seen)))
     together = torch.cat([disguise.for_D(x), disguise.for_D(x_fake), *moved])
-    logits, statistics = D(together, seen, kinds=len(images))
+    logits, statistics = D(together, apart, kinds=len(images))
     real, fake, *_ = logits.chunk(len(images))
-    if seen is not None:
-        return real, fake, statistics, ()
+    if apart is not None:
+        of_seen = statistics.chunk(len(seen))
+        return real, fake, of_seen[0], of_seen
     still, of_fake, *after = statistics.chunk(len(images))
     return real, fake, of_fake, (still, *after)
