@@ -49,7 +49,12 @@ from infogan_export.training.checkpoint import (  # noqa: E402
     load_checkpoint,
     load_encoder_checkpoint,
 )
-from infogan_export.training.config import PRESETS, TrainingConfig  # noqa: E402
+from infogan_export.training.config import (  # noqa: E402
+    PRESETS,
+    Guidance,
+    Refinement,
+    TrainingConfig,
+)
 from infogan_export.training.encoder import (  # noqa: E402
     Encoder,
     EncoderConfig,
@@ -84,6 +89,8 @@ FACES = replace(
     ),
     steps=6,
     batch_size=8,
+    guidance=Guidance(weight=0.5, lighting=0.3),
+    refinement=Refinement(),
 )
 TOY = EncoderConfig(steps=6, batch_size=8)
 PIXELS = np.random.default_rng(0).integers(0, 256, (24, 12, 8, 3), np.uint8)

@@ -34,7 +34,12 @@ from infogan_export.training.checkpoint import (  # noqa: E402
     Checkpoint,
     save_checkpoint,
 )
-from infogan_export.training.config import PRESETS, TrainingConfig  # noqa: E402
+from infogan_export.training.config import (  # noqa: E402
+    PRESETS,
+    Guidance,
+    Refinement,
+    TrainingConfig,
+)
 from infogan_export.training.engine import build_fabric  # noqa: E402
 from infogan_export.training.loop import train  # noqa: E402
 from infogan_export.training.networks import Architecture  # noqa: E402
@@ -63,6 +68,8 @@ FACES = replace(
     ),
     steps=6,
     batch_size=8,
+    guidance=Guidance(weight=0.5, lighting=0.3),
+    refinement=Refinement(),
 )
 
 
