@@ -359,6 +359,12 @@ class TrainingConfig:
         blurred = self.architecture.blur > 1 or self.recognition_noise > 0
         return blurred or self.augmentation.active
 
+    @property
+    def steering_weight(self) -> float:
+        """Of uniform codes following the movements, or the changes, of images."""
+        guided = self.guidance.active
+        return self.guidance.weight if guided else self.consistency.steering
+
     def weights(self) -> dict[str, float]:
         """The lambda of each code, by name."""
         return {

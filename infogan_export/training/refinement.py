@@ -152,7 +152,7 @@ def _descend_D(
         images.append(hide(moved, config.refinement.hidden, rng))
     with fabric.autocast():
         real, fake, statistics, of_real = judge_all(
-            state.D, images, [x_fake], Disguise(state, config)
+            state.D, images, Disguise(state, config)
         )
     adversarial, _ = objective.adversarial(config.adversarial)
     loss_D = adversarial(real, fake)

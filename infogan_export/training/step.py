@@ -54,21 +54,21 @@ def training_step(
     lam_Q = {name: weight or 1.0 for name, weight in config.weights().items()}
 
     movement, guidance = config.consistency, config.guidance
-    moved = None
+    moved = changed = None
     if movement.moves_at(state.step):
         moved = move(x, movement, draws(MOVEMENT, state, config))
 
     disguise = Disguise(state, config)
     with fabric.autocast():  # one for all: D's weights are rounded once
         x_fake = G(latents)
-        images, seen = [x, x_fake.detach()], [x_fake.detach()]
+        images = [x, x_fake.detach()]
         if moved is not None:
             images.append(moved.images)
         elif guidance.active:
             rng = draws(_GUIDANCE, state, config)
             moved = rephotograph(x_fake.detach().float(), guidance, rng)
-            seen.append(moved.images)
-        real, fake, statistics, of_pair = judge_all(D, images, seen, disguise)
+            changed = moved.images
+        real, fake, statistics, of_pair = judge_all(D, images, disguise, changed)
     L_I = objective.mutual_information_lower_bound(spec, statistics, c, sigma)
     loss_D = adversarial_D(real, fake)
     loss_Q = -objective.weighted(L_I, lam_Q)
@@ -80,7 +80,7 @@ def training_step(
         )
         steering = objective.steering_loss(spec, after - before, moved.amounts)
         loss_Q = loss_Q + movement.weight_at(state.step) * consistency
-        loss_Q = loss_Q + (movement.steering or guidance.weight) * steering
+        loss_Q = loss_Q + config.steering_weight * steering
     state.D_optimizer.zero_grad()
     fabric.backward(loss_D + loss_Q)
     state.D_optimizer.step()
@@ -191,16 +191,18 @@ class Disguise:
 
 
 def judge_all(
-    D: nn.Module, images: Sequence[Tensor], seen: Sequence[Tensor], disguise: Disguise
+    D: nn.Module,
+    images: Sequence[Tensor],
+    disguise: Disguise,
+    changed: Tensor | None = None,
 ) -> tuple[Tensor, Tensor, Tensor, Sequence[Tensor]]:
     """All through D at once: one large product is faster than several small ones.
 
     Args:
         D: in training.
         images: real ones, generated ones and, if at all, moved real ones.
-        seen: generated ones and, if at all, the same changed, for a Q that reads
-            other images than D judges; else not looked at.
         disguise: of real and generated ones.
+        changed: generated ones, for a Q that reads other images than D judges.
 
     Returns:
         D's logits of real and of generated images, Q's statistics of generated
@@ -208,12 +210,13 @@ def judge_all(
         or of generated ones, where Q reads those apart.
     """
     x, x_fake, *moved = images
-    apart = disguise.for_Q(torch.cat(list(seen)))
+    shown = x_fake if changed is None else torch.cat([x_fake, changed])
+    apart = disguise.for_Q(shown)
     together = torch.cat([disguise.for_D(x), disguise.for_D(x_fake), *moved])
     logits, statistics = D(together, apart, kinds=len(images))
     real, fake, *_ = logits.chunk(len(images))
     if apart is not None:
-        of_seen = statistics.chunk(len(seen))
-        return real, fake, of_seen[0], of_seen
+        of_shown = statistics.split(len(x_fake))
+        return real, fake, of_shown[0], of_shown
     still, of_fake, *after = statistics.chunk(len(images))
     return real, fake, of_fake, (still, *after)
