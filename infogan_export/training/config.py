@@ -59,7 +59,8 @@ class Consistency:
         shear: pixels across for each pixel down.
         thickening: of strokes, as a part of the way to their dilation or erosion.
         steering: weight, from the first step on, of the first uniform code
-            following the shear (lean to the right) and the second the thickening.
+            following the lean to the right (of shear and rotation together) and
+            the second the thickening.
         parting: whether categories that share their images are parted when the
             full weight is reached: see ``infogan_export.training.parting``.
 

@@ -18,8 +18,9 @@ class Moved:
 
     Attributes:
         images: of the same shape as those that were moved.
-        amounts: float32, (n, 2): lean to the right, in pixels across for each
-            pixel upwards; thickening, -1 to 1 of the most.
+        amounts: float32, (n, 2): how far an upright stroke leans to the right
+            after all movements together, in pixels across for each pixel upwards;
+            thickening, -1 to 1 of the most.
     """
 
     images: Tensor
@@ -52,7 +53,9 @@ def move(images: Tensor, size: Consistency, rng: np.random.Generator) -> Moved:
     grid = F.affine_grid(theta, list(images.shape), align_corners=False)
     moved = F.grid_sample(images, grid, align_corners=False)
     thickening = rng.uniform(-1.0, 1.0, n) if size.thickening else zero
-    amounts = np.stack([shear, thickening], axis=1).astype(np.float32)
+    upright = np.linalg.inv(linear)[:, :, 1]  # linear tells where a pixel comes from
+    lean = -upright[:, 0] / upright[:, 1]
+    amounts = np.stack([lean, thickening], axis=1).astype(np.float32)
     drawn = torch.from_numpy(amounts).to(images.device)
     if size.thickening:
         moved = thicken(moved, size.thickening * drawn[:, 1])
