@@ -72,9 +72,9 @@ def test_a_guided_change_moves_what_its_code_is_to_be_called(name, change):
 
     images = torch.from_numpy(np.float32(np.stack([face()] * 60) / 255))[:, None]
     size = Guidance(**{change: 0.1, "brightness" if change == "turn" else "turn": 0.05})
-    rephotographed = rephotograph(images, size, np.random.default_rng(0))
-    amounts = dict(zip(size.changes, rephotographed.amounts.numpy().T, strict=True))
-    grey = 255 * rephotographed.images[:, 0].numpy()
+    rephotographed, drawn = rephotograph(images, size, np.random.default_rng(0))
+    amounts = dict(zip(size.changes, drawn.numpy().T, strict=True))
+    grey = 255 * rephotographed[:, 0].numpy()
     assert np.corrcoef(measured(name, grey), amounts[change])[0, 1] > 0.9
 
 

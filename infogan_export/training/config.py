@@ -59,8 +59,8 @@ class Consistency:
         shear: pixels across for each pixel down.
         thickening: of strokes, as a part of the way to their dilation or erosion.
         steering: weight, from the first step on, of the first uniform code
-            following the lean to the right (of shear and rotation together) and
-            the second the thickening.
+            following how far the movement leans, and the second how much it
+            thickens: see ``infogan_export.training.movement.steered_by``.
         parting: whether categories that share their images are parted when the
             full weight is reached: see ``infogan_export.training.parting``.
 
@@ -162,7 +162,7 @@ class Guidance:
         contrast: as a part of what it is.
 
     Raises:
-        UsageError: a number is out of its range.
+        UsageError: a number is out of its range, or a weight has no change.
     """
 
     weight: float = 0.0
@@ -175,11 +175,16 @@ class Guidance:
     def __post_init__(self) -> None:
         sizes = dict.fromkeys(_CHANGES, _PART)
         check_ranges(self, {"weight": _NOT_NEGATIVE, **sizes}, part="guidance")
+        if self.weight > 0 and not self.changes:
+            raise UsageError(
+                f"guidance of weight {self.weight:g} has no change to follow; it "
+                f"needs one of {', '.join(_CHANGES)}, as in the preset faces"
+            )
 
     @property
     def active(self) -> bool:
         """Whether codes follow anything."""
-        return self.weight > 0 and bool(self.changes)
+        return self.weight > 0
 
     @property
     def changes(self) -> tuple[str, ...]:
@@ -471,12 +476,13 @@ _PAPER = TrainingConfig(  # table 1, nothing added
 _MNIST = TrainingConfig(
     _DIGITS,
     discriminator_decay_to=2.0,
+    lambda_uniform=1.2,
     consistency=Consistency(
         weight=3.0,
         start=1500,
         ramp=1500,
         thickening=0.6,
-        steering=0.5,
+        steering=1.0,
         parting=True,
     ),
     refinement=Refinement(steps=1000, hidden=0.35),

@@ -9,22 +9,22 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from infogan_export.evaluation.strokes import thickness
 from infogan_export.training.config import Consistency
 
 
 @dataclass(frozen=True)
 class Moved:
-    """Moved images, and how far two of the movements went.
+    """Moved images, and how far they lean.
 
     Attributes:
         images: of the same shape as those that were moved.
-        amounts: float32, (n, 2): how far an upright stroke leans to the right
-            after all movements together, in pixels across for each pixel upwards;
-            thickening, -1 to 1 of the most.
+        lean: float32, (n,): of an upright stroke to the right, after all movements
+            together, in pixels across for each pixel upwards.
     """
 
     images: Tensor
-    amounts: Tensor
+    lean: Tensor
 
 
 def move(images: Tensor, size: Consistency, rng: np.random.Generator) -> Moved:
@@ -36,7 +36,7 @@ def move(images: Tensor, size: Consistency, rng: np.random.Generator) -> Moved:
         rng: source of the draws.
 
     Returns:
-        images sampled bilinearly, with the movements that codes may follow.
+        images sampled bilinearly, and their lean.
     """
     n = len(images)
     angle = np.deg2rad(rng.uniform(-size.rotation, size.rotation, n))
@@ -52,14 +52,30 @@ def move(images: Tensor, size: Consistency, rng: np.random.Generator) -> Moved:
     theta = torch.from_numpy(affine.astype(np.float32)).to(images.device)
     grid = F.affine_grid(theta, list(images.shape), align_corners=False)
     moved = F.grid_sample(images, grid, align_corners=False)
-    thickening = rng.uniform(-1.0, 1.0, n) if size.thickening else zero
-    upright = np.linalg.inv(linear)[:, :, 1]  # linear tells where a pixel comes from
-    lean = -upright[:, 0] / upright[:, 1]
-    amounts = np.stack([lean, thickening], axis=1).astype(np.float32)
-    drawn = torch.from_numpy(amounts).to(images.device)
     if size.thickening:
-        moved = thicken(moved, size.thickening * drawn[:, 1])
-    return Moved(moved, drawn)
+        amount = size.thickening * rng.uniform(-1.0, 1.0, n).astype(np.float32)
+        moved = thicken(moved, torch.from_numpy(amount).to(images.device))
+    upright = np.linalg.inv(linear)[:, :, 1]  # linear tells where a pixel comes from
+    lean = (-upright[:, 0] / upright[:, 1]).astype(np.float32)
+    return Moved(moved, torch.from_numpy(lean).to(images.device))
+
+
+def steered_by(still: Tensor, moved: Moved) -> Tensor:
+    """What the uniform codes are to follow, (n, 2): lean, and gain in thickness.
+
+    The gain is measured, in pixels: movements thicken strokes in several ways, by
+    scale as well.  A measured slant would mix in what else a movement does to the
+    shape of a digit.
+
+    Args:
+        still: bright strokes on black in 0..1, (n, channels, height, width).
+        moved: the same images, moved.
+    """
+    before, after = (
+        thickness((255 * images.mean(dim=1)).round().byte().cpu().numpy())
+        for images in (still, moved.images)
+    )
+    return torch.stack([moved.lean, torch.from_numpy(after - before).to(still)], dim=1)
 
 
 def hide(images: Tensor, part: float, rng: np.random.Generator) -> Tensor:

@@ -175,16 +175,16 @@ def shared_information(spec: LatentSpec, still: Tensor, moved: Tensor) -> Tensor
 
 
 def steering_loss(spec: LatentSpec, change: Tensor, amounts: Tensor) -> Tensor:
-    """1 - r between a uniform code's change and the movement that caused it.
+    """1 - r between a uniform code's change and that of the property it follows.
 
-    Summed over the codes that have a movement, in order.  Pearson's r over the
-    batch has no scale: how far a code goes with a movement is left to L_I.  As
-    the movements are independent, r = 1 also means that a code follows no other.
+    Summed over the codes that have a property, in order.  Pearson's r over the
+    batch has no scale: how far a code goes with its property is left to L_I.  As
+    the changes are independent, r = 1 also means that a code follows no other.
 
     Args:
         spec: the latent layout.
-        change: (n, C), Q's statistics of moved images less those of still ones.
-        amounts: (n, K), how far each of K movements went.
+        change: (n, C), Q's statistics of changed images less those of still ones.
+        amounts: (n, K), by how much each of K properties changed.
     """
     loss = change.new_zeros(())
     for code, amount in zip(spec.uniform, amounts.T, strict=False):

@@ -8,12 +8,13 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from infogan_export.training.config import Guidance
-from infogan_export.training.movement import Moved
 
 _FACE = 0.7  # deviation of the Gaussian in which a face turns, in half-frames
 
 
-def rephotograph(images: Tensor, size: Guidance, rng: np.random.Generator) -> Moved:
+def rephotograph(
+    images: Tensor, size: Guidance, rng: np.random.Generator
+) -> tuple[Tensor, Tensor]:
     """Each image changed in every way that has a size, by its own draws.
 
     Args:
@@ -37,7 +38,7 @@ def rephotograph(images: Tensor, size: Guidance, rng: np.random.Generator) -> Mo
     light = by.get("lighting", 0) * right + by.get("toplight", 0) * up
     exposed = (images - mean) * (1 + by.get("contrast", 0)) + mean
     exposed = exposed + by.get("brightness", 0) + light
-    return Moved(exposed.clamp(0, 1), amounts)
+    return exposed.clamp(0, 1), amounts
 
 
 def turn(images: Tensor, by: Tensor) -> Tensor:

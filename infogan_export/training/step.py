@@ -12,7 +12,7 @@ from infogan_export.latent import LatentSpec
 from infogan_export.training import objective
 from infogan_export.training.augmentation import augment
 from infogan_export.training.config import TrainingConfig
-from infogan_export.training.movement import move
+from infogan_export.training.movement import move, steered_by
 from infogan_export.training.networks import Discriminator, low_passed
 from infogan_export.training.photography import rephotograph
 from infogan_export.training.state import TrainingState, bare, frozen
@@ -54,9 +54,10 @@ def training_step(
     lam_Q = {name: weight or 1.0 for name, weight in config.weights().items()}
 
     movement, guidance = config.consistency, config.guidance
-    moved = changed = None
+    moved = changed = amounts = None
     if movement.moves_at(state.step):
         moved = move(x, movement, draws(MOVEMENT, state, config))
+        amounts = steered_by(x, moved)
 
     disguise = Disguise(state, config)
     with fabric.autocast():  # one for all: D's weights are rounded once
@@ -65,20 +66,20 @@ def training_step(
         if moved is not None:
             images.append(moved.images)
         elif guidance.active:
-            rng = draws(_GUIDANCE, state, config)
-            moved = rephotograph(x_fake.detach().float(), guidance, rng)
-            changed = moved.images
+            changed, amounts = rephotograph(
+                x_fake.detach().float(), guidance, draws(_GUIDANCE, state, config)
+            )
         real, fake, statistics, of_pair = judge_all(D, images, disguise, changed)
     L_I = objective.mutual_information_lower_bound(spec, statistics, c, sigma)
     loss_D = adversarial_D(real, fake)
     loss_Q = -objective.weighted(L_I, lam_Q)
     consistency = steering = x.new_zeros(())
-    if moved is not None:
+    if amounts is not None:
         before, after = of_pair
         consistency = objective.consistency_loss(
             spec, before, after, temperature=movement.temperature
         )
-        steering = objective.steering_loss(spec, after - before, moved.amounts)
+        steering = objective.steering_loss(spec, after - before, amounts)
         loss_Q = loss_Q + movement.weight_at(state.step) * consistency
         loss_Q = loss_Q + config.steering_weight * steering
     state.D_optimizer.zero_grad()
