@@ -476,13 +476,12 @@ _PAPER = TrainingConfig(  # table 1, nothing added
 _MNIST = TrainingConfig(
     _DIGITS,
     discriminator_decay_to=2.0,
-    lambda_uniform=1.2,
     consistency=Consistency(
         weight=3.0,
         start=1500,
         ramp=1500,
         thickening=0.6,
-        steering=1.0,
+        steering=0.5,
         parting=True,
     ),
     refinement=Refinement(steps=1000, hidden=0.35),
