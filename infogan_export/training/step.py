@@ -57,7 +57,8 @@ def training_step(
     moved = changed = amounts = None
     if movement.moves_at(state.step):
         moved = move(x, movement, draws(MOVEMENT, state, config))
-        amounts = steered_by(x, moved)
+        if movement.steering:
+            amounts = steered_by(x, moved)
 
     disguise = Disguise(state, config)
     with fabric.autocast():  # one for all: D's weights are rounded once
@@ -74,13 +75,14 @@ def training_step(
     loss_D = adversarial_D(real, fake)
     loss_Q = -objective.weighted(L_I, lam_Q)
     consistency = steering = x.new_zeros(())
+    if moved is not None:
+        consistency = objective.consistency_loss(
+            spec, *of_pair, temperature=movement.temperature
+        )
+        loss_Q = loss_Q + movement.weight_at(state.step) * consistency
     if amounts is not None:
         before, after = of_pair
-        consistency = objective.consistency_loss(
-            spec, before, after, temperature=movement.temperature
-        )
         steering = objective.steering_loss(spec, after - before, amounts)
-        loss_Q = loss_Q + movement.weight_at(state.step) * consistency
         loss_Q = loss_Q + config.steering_weight * steering
     state.D_optimizer.zero_grad()
     fabric.backward(loss_D + loss_Q)
