@@ -76,10 +76,8 @@ def main() -> None:
     if train.labels is None:
         parser.error(f"{given.data_dir} has no labels, which tell what loops there are")
     real, labels = train.images[..., 0], np.asarray(train.labels, np.int64)
-    classes = spec.categorical[0]
     latents = spec.sample(given.samples, seed=SEED)
-    code = latents[:, spec.noise_dim :]
-    asked = code[:, spec.code_columns(classes.name)].argmax(axis=1)
+    asked = latents[:, spec.columns(spec.categorical[0].name)].argmax(axis=1)
 
     loops = ", ".join(map(str, LOOPS))
     print(f"| images | number | broken | filled loops of {loops} |")
@@ -90,10 +88,9 @@ def main() -> None:
         if uniform.name not in PROPERTIES:
             continue
         measured = PROPERTIES[uniform.name](real)
-        least, most = extremes(measured, labels, given.tail)
-        for end, side, chosen in (
-            (uniform.sweep_low, "least", least),
-            (uniform.sweep_high, "most", most),
+        tails = extremes(measured, labels, given.tail)
+        for end, side, chosen in zip(
+            uniform.sweep_range, ("least", "most"), tails, strict=True
         ):
             named = f"{100 * given.tail:g}% of {side} {uniform.name}"
             row(f"training images, {named}", real[chosen], labels[chosen])
