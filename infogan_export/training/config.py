@@ -475,6 +475,7 @@ _PAPER = TrainingConfig(  # table 1, nothing added
 )
 _MNIST = TrainingConfig(
     _DIGITS,
+    steps=7_500,
     discriminator_decay_to=2.0,
     consistency=Consistency(
         weight=3.0,
