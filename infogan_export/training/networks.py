@@ -324,6 +324,13 @@ class Discriminator(nn.Module):
             seen = low_passed(images, self.blur)
         return self._read(self.trunk(seen))
 
+    def look(self, images: Tensor, seen: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """The trunk's features (n, F) and Q's statistics (n, C); as the call."""
+        hidden: Tensor = self.trunk(images)
+        if seen is None and self.blur <= 1:
+            return hidden, self._read(hidden)
+        return hidden, self.read(images, seen)
+
     def _tell_apart(self, kinds: int) -> None:
         for layer in self.modules():
             if isinstance(layer, _Kinds):

@@ -111,12 +111,9 @@ def _descend_G(
         x_fake = G(latents)
         bare(G).eval()  # the statistics are those of the prior
         x_ends = G(ends)
-        features = measure.D.trunk(x_fake)
+        features, inside = measure.D.look(x_fake, disguise.for_Q(x_fake))
+        outside = measure.D.read(x_ends, disguise.for_Q(x_ends))
         distance, moments = measure(features, recipe.memory)
-        inside, outside = (
-            measure.D.read(images, disguise.for_Q(images))
-            for images in (x_fake, x_ends)
-        )
     with frozen(state.D) as judge, fabric.autocast():
         fake, _ = judge(disguise.for_D(x_fake), disguise.for_Q(x_fake))
     # As if all the images that are remembered moved with those of the batch.
