@@ -707,14 +707,31 @@ def test_the_distance_descended_is_the_one_evaluated() -> None:
     assert float(found) == pytest.approx(distances.frechet_distance(a, b))
 
 
+def test_weights_make_categories_count_alike_and_rare_ones_no_more_than_fourfold() -> (
+    None
+):
+    logits = torch.zeros(40, SPEC.code_dim)
+    first = SPEC.code_columns(SPEC.categorical[0].name).start
+    logits[:30, first] = logits[30:, first + 1] = 1.0
+    shares = objective.category_shares(SPEC, logits)
+    found = shares[SPEC.categorical[0].name]
+    assert found[:2].tolist() == [0.75, 0.25]
+    weights = objective.equal_shares(SPEC, logits)
+    assert float(weights[:30].sum()) == pytest.approx(float(weights[30:].sum()))
+    logits[30:39, first + 1], logits[30:39, first] = 0.0, 1.0
+    weights = objective.equal_shares(SPEC, logits)
+    assert float(weights.mean()) == pytest.approx(1.0)
+    assert float(weights[-1] / weights[0]) < 39
+
+
 def test_the_measure_forgets_and_a_batch_is_judged_among_those_before() -> None:
     D = Discriminator(SPEC, (1, 8, 8), SMALL)
     images = as_input(torch.from_numpy(PIXELS))
     measure = Measure(D, directions=6)
     with torch.no_grad():
-        measure.calibrate([images], [images[:20]])
-        features = D.trunk(images)
-        far = float(measure(D.trunk(images[:20]), memory=0.0)[0])
+        features, _ = D.look(images)
+        measure.calibrate(features, torch.ones(len(images)), features[:20])
+        far = float(measure(features[:20], memory=0.0)[0])
         near, moments = measure(features, memory=0.0)
         assert float(near) < 0.05 * far  # but for n - 1, nothing
         assert far == pytest.approx(float(measure(features, memory=1.0)[0]), rel=1e-4)
@@ -738,9 +755,10 @@ def test_refinement_brings_the_moments_of_g_to_those_of_real_images(
         REFINED_TOY,
         refinement=replace(REFINED_TOY.refinement, steps=60, generator_rate=1e-3),
     )
-    run(long)
+    saved = run(long)
     seen = [float(r["frechet"]) for r in read_metrics(tmp_path / "run")[2:]]
     assert np.mean(seen[-10:]) < 0.7 * np.mean(seen[:3])
+    assert sum(saved.shares["kind"]) == pytest.approx(1.0)
 
 
 @pytest.mark.parametrize("weight", [0.0, 1.0])

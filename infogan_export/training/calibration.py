@@ -8,9 +8,10 @@ import torch
 from torch import Tensor
 from torch.optim.swa_utils import update_bn
 
+from infogan_export.training import objective
 from infogan_export.training.batches import Batches
 from infogan_export.training.config import TrainingConfig
-from infogan_export.training.networks import settle
+from infogan_export.training.networks import Discriminator, settle
 from infogan_export.training.state import TrainingState
 
 _BATCHES = 100
@@ -52,6 +53,24 @@ def calibrate_generator(state: TrainingState, config: TrainingConfig) -> None:
     with torch.no_grad():
         update_bn(_latents(state, config), G)
     G.eval()
+
+
+def category_shares(
+    state: TrainingState, batches: Batches, config: TrainingConfig
+) -> dict[str, list[float]]:
+    """What part of the real images the averaged Q gives each category of a code.
+
+    Args:
+        state: of the run.
+        batches: the real images, each of which is looked at.
+        config: the latents.
+    """
+    D = state.D_ema.module
+    assert isinstance(D, Discriminator)
+    with torch.no_grad():
+        read = torch.cat([D.read(batches.at(step)) for step in range(batches.epoch)])
+    found = objective.category_shares(config.spec, read)
+    return {name: shares.tolist() for name, shares in found.items()}
 
 
 def latent_batches(

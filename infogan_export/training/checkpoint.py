@@ -58,6 +58,8 @@ class Checkpoint:
         optimizers: state of Adam for ``G`` and ``D``.
         metrics: the last figures of the log, by its column names.
         measure: state of what the refinement descends, once it has begun.
+        shares: of each categorical code's categories among real images, once the
+            refinement is done.
         seconds: time spent on the run.
         version: of this package.
         commit: of its source tree, '' where unknown.
@@ -74,6 +76,7 @@ class Checkpoint:
     optimizers: dict[str, Any]
     metrics: dict[str, float] = field(default_factory=dict)
     measure: dict[str, Any] | None = None
+    shares: dict[str, list[float]] = field(default_factory=dict)
     seconds: float = 0.0
     version: str = ""
     commit: str = ""

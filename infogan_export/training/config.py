@@ -206,7 +206,7 @@ class Refinement:
         generator_rate: Adam's learning rate for G.
         recognition_rate: the same for the trunk, D's head and Q's head.
         weight: of the Frechet distance in G's loss, beside V(D, G) and L_I.
-        directions: of the trunk's features in which it is taken.
+        directions: of what D and Q know images by, in which it is taken.
         memory: of the moments so far beside those of a batch, per step.
         ends: weight of the categories' L_I where the uniform codes are at the
             ends of their traversals, beside L_I over the prior.

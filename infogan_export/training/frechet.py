@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import TypeAlias
 
 import torch
@@ -38,9 +37,12 @@ def frechet_distance(mean: Tensor, covariance: Tensor, variance: Tensor) -> Tens
 class Measure(nn.Module):
     """D and Q as the game left them, and the moments of D's features.
 
-    The features are those of the trunk, projected on the directions in which they
-    vary most over real images.  A batch is far too small for their covariance: the
-    moments of generated images are averaged over the batches so far.
+    The features are those of the trunk and of Q's hidden layer, with as much variance
+    over real images in the one as in the other, projected on the directions in which
+    they vary most.  The trunk knows of style, and Q how much of its category an image
+    is: G must not draw what is surer than real images are.  A batch is far too small
+    for their covariance: the moments of generated images are averaged over the batches
+    so far.
     """
 
     mean: Tensor
@@ -53,38 +55,42 @@ class Measure(nn.Module):
         """Of a network that is to stay as it is, in at most so many directions."""
         super().__init__()
         self.D = D.requires_grad_(False).eval()
-        k = min(D.features, directions)
+        features = D.features + D.recognized
+        k = min(features, directions)
         for name, shape in (
-            ("mean", (D.features,)),
-            ("basis", (D.features, k)),
+            ("mean", (features,)),
+            ("basis", (features, k)),
             ("variance", (k,)),
             ("first", (k,)),
             ("second", (k, k)),
         ):
             self.register_buffer(name, torch.zeros(shape))
 
-    def calibrate(self, real: Iterable[Tensor], generated: Iterable[Tensor]) -> None:
+    def calibrate(self, real: Tensor, weights: Tensor, generated: Tensor) -> None:
         """Take the moments of real images, and those to begin with of generated ones.
 
         Args:
-            real: batches of images, in all two images or more.
-            generated: the same.
+            real: features of real images, (n, F + R), two or more.
+            weights: of these images, (n,), with a mean of 1.
+            generated: features of generated images, (m, F + R).
         """
-        features = torch.cat([self.D.trunk(x).float() for x in real])
-        shown = torch.cat([self.D.trunk(x).float() for x in generated])
-        with _exact(features):
-            self.mean.copy_(features.mean(dim=0))
-            variance, basis = torch.linalg.eigh(torch.cov(features.T))
+        real, generated = real.float(), generated.float()
+        with _exact(real):
+            self.mean.copy_((weights[:, None] * real).mean(dim=0))
+            centred = weights.sqrt()[:, None] * (real - self.mean)
+            scale = self._balance(centred.square().mean(dim=0))
+            centred *= scale
+            variance, basis = torch.linalg.eigh(centred.T @ centred / len(centred))
             k = self.variance.numel()
             self.variance.copy_(variance[-k:].clamp_min(0))
-            self.basis.copy_(basis[:, -k:])
-            self.remember(*self._moments(shown))
+            self.basis.copy_(scale[:, None] * basis[:, -k:])
+            self.remember(*self._moments(generated))
 
     def forward(self, features: Tensor, memory: float) -> tuple[Tensor, Moments]:
         """The Frechet distance with a batch among the generated images.
 
         Args:
-            features: of D's trunk, of generated images, (n, F).
+            features: that D and Q know generated images by, (n, F + R).
             memory: of the moments so far beside those of the batch.
 
         Returns:
@@ -105,6 +111,12 @@ class Measure(nn.Module):
         """Go on with these moments of generated images."""
         self.first.copy_(first)
         self.second.copy_(second)
+
+    def _balance(self, variance: Tensor) -> Tensor:
+        """Factors, (F + R,), with which Q's features vary as much as the trunk's."""
+        of_trunk, of_Q = variance[: self.D.features], variance[self.D.features :]
+        factor = (of_trunk.sum() / of_Q.sum().clamp_min(_LEAST_VARIANCE)).sqrt()
+        return torch.cat([torch.ones_like(of_trunk), torch.ones_like(of_Q) * factor])
 
     def _moments(self, features: Tensor) -> Moments:
         projected = (features - self.mean) @ self.basis

@@ -24,7 +24,11 @@ from infogan_export.datasets import ImageSet
 from infogan_export.errors import TrainingError
 from infogan_export.training import refinement
 from infogan_export.training.batches import Batches
-from infogan_export.training.calibration import calibrate, calibrate_generator
+from infogan_export.training.calibration import (
+    calibrate,
+    calibrate_generator,
+    category_shares,
+)
 from infogan_export.training.checkpoint import (
     Checkpoint,
     DataFacts,
@@ -178,8 +182,10 @@ class _Run:
     def finish(self) -> None:
         if self.state.measure is None:
             calibrate(self.state, self.batches, self.config)
-        else:
-            calibrate_generator(self.state, self.config)
+            return
+        assert self.refining is not None, "what is measured is being refined"
+        calibrate_generator(self.state, self.config)
+        self.state.shares = category_shares(self.state, self.refining, self.config)
 
     def picture(self) -> NDArray[np.uint8]:
         return draw_samples(self.state.G_ema.module.eval(), self.config.spec)

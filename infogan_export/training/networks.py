@@ -237,7 +237,8 @@ class Discriminator(nn.Module):
     without teaching it: its gradient stops there.
 
     Attributes:
-        features: of the trunk, for each image.
+        features: of the trunk, F, for each image.
+        recognized: features of Q's hidden layer, R.
     """
 
     residual: Tensor
@@ -267,7 +268,7 @@ class Discriminator(nn.Module):
             layers += rows.linear(features, arch.dense)
             features = arch.dense
         self.trunk = nn.Sequential(*layers)
-        self.features = features
+        self.features, self.recognized = features, arch.recognition
         self._norm = _last_batch_norm(self.trunk)
         self.real = rows.last(nn.Linear(features, 1))
         self.recognition = nn.Sequential(
@@ -325,11 +326,17 @@ class Discriminator(nn.Module):
         return self._read(self.trunk(seen))
 
     def look(self, images: Tensor, seen: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """The trunk's features (n, F) and Q's statistics (n, C); as the call."""
+        """All that an image is known by, and Q's statistics (n, C); as the call.
+
+        The former are the trunk's features and those of Q's hidden layer, one after
+        the other, (n, F + R).
+        """
         hidden: Tensor = self.trunk(images)
-        if seen is None and self.blur <= 1:
-            return hidden, self._read(hidden)
-        return hidden, self.read(images, seen)
+        if seen is None and self.blur > 1:
+            seen = low_passed(images, self.blur)
+        watched = hidden if seen is None else self.trunk(seen)
+        inner = self.recognition[:-1](watched)
+        return torch.cat([hidden, inner], dim=1), self._read(watched)
 
     def _tell_apart(self, kinds: int) -> None:
         for layer in self.modules():

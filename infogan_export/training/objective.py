@@ -20,6 +20,7 @@ from infogan_export.latent import CategoricalCode, LatentSpec
 from infogan_export.training.config import Adversarial
 
 _LEAST_PROBABILITY = 1e-9
+_GREATEST_WEIGHT = 4.0  # of an image whose category is rare: a few must not tell all
 
 
 def training_deviation(spec: LatentSpec) -> Tensor:
@@ -172,6 +173,35 @@ def shared_information(spec: LatentSpec, still: Tensor, moved: Tensor) -> Tensor
         p, q = (F.softmax(read[:, part], dim=1) for read in (still, moved))
         found = found + information(joint(p, q))
     return found
+
+
+def category_shares(spec: LatentSpec, statistics: Tensor) -> dict[str, Tensor]:
+    """What part of images has each category of each categorical code, (size,).
+
+    Args:
+        spec: the latent layout.
+        statistics: (n, C), Q's of the images.
+    """
+    shares = {}
+    for code in spec.categorical:
+        category = statistics[:, spec.code_columns(code.name)].argmax(dim=1)
+        shares[code.name] = category.bincount(minlength=code.size) / len(category)
+    return shares
+
+
+def equal_shares(spec: LatentSpec, statistics: Tensor) -> Tensor:
+    """Weights (n,) of images, mean 1, with which every category counts alike.
+
+    Args:
+        spec: the latent layout.
+        statistics: (n, C), Q's of the images.
+    """
+    weights = torch.ones(len(statistics), device=statistics.device)
+    for name, shares in category_shares(spec, statistics).items():
+        category = statistics[:, spec.code_columns(name)].argmax(dim=1)
+        weight = 1 / (len(shares) * shares[category])
+        weights *= weight.clamp_max(_GREATEST_WEIGHT)
+    return weights / weights.mean()
 
 
 def steering_loss(spec: LatentSpec, change: Tensor, amounts: Tensor) -> Tensor:

@@ -2,15 +2,19 @@
 
 D and G have played until neither learns much.  They play on, but now D and Q as they
 are then are the measure of G: it descends the Frechet distance of its images to the
-real ones in the trunk's features, which gives back the variety on which D did not
-insist, and learns what traversals need, that a category stays what it is at the ends of
-the uniform codes.  Q learns of real images as well: its categories of still ones, and
-of the same moved and with a band along a side hidden, are to share what they can.  With
-a part hidden a few odd images of a class look as the rest of it, and nothing holds them
-to the class that Q took them for before.
+real ones in the features of both, which gives back the variety on which D did not
+insist and the doubt for which Q left no room, and learns what traversals need, that a
+category stays what it is at the ends of the uniform codes.  G draws categories
+equally often, and real images weigh so that theirs are alike as well: otherwise G draws
+of a rare category what looks like a frequent one.  Q learns of real images as
+well: its categories of still ones, and of the same moved and with a band along a side
+hidden, are to share what they can.  With a part hidden a few odd images of a class look
+as the rest of it, and nothing holds them to the class that Q took them for before.
 """
 
 from __future__ import annotations
+
+from collections.abc import Iterable
 
 import numpy as np
 import torch
@@ -46,11 +50,20 @@ def begin(state: TrainingState, config: TrainingConfig, batches: Batches) -> Non
     """
     calibrate(state, batches, config)
     measure = restart(state, config)
-    G = bare(state.G).eval()
+    G, D = bare(state.G).eval(), measure.D
     size = config.batch_size * config.refinement.batches
     latents = latent_batches(state, config, count=batches.epoch, size=size)
+    disguise = Disguise(state, config)
+
+    def look(images: Iterable[Tensor]) -> list[Tensor]:
+        looks = [D.look(x, disguise.for_Q(x)) for x in images]
+        return [torch.cat(part) for part in zip(*looks, strict=True)]
+
     with torch.no_grad(), state.fabric.autocast():
-        measure.calibrate(map(batches.at, range(batches.epoch)), map(G, latents))
+        real, statistics = look(map(batches.at, range(batches.epoch)))
+        generated, _ = look(map(G, latents))
+        weights = objective.equal_shares(config.spec, statistics)
+        measure.calibrate(real, weights, generated)
 
 
 def refinement_step(
@@ -61,7 +74,7 @@ def refinement_step(
         min_G  V(D, G) + w F(G) - lambda * (L_I(G, Q0) + e L_I(G at the ends, Q0))
         min_{D,Q}  -V(D, G) - lambda * L_I(G, Q) - a I(Q(x); Q(moved x))
 
-    F is the Frechet distance in the features of D, and Q0 is Q, both as the game
+    F is the Frechet distance in the features of D and Q, and Q0 is Q, all as the game
     left them; I is ``objective.shared_information``.  w and e are weights of
     ``Refinement``, and a is that of ``Consistency``.  At the ends, and in I, only
     categorical codes count.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from copy import deepcopy
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -41,7 +41,8 @@ class TrainingState:
 
     ``G_optimizer`` owns G.  ``D_optimizer`` owns the trunk, D's head and Q's
     head, so that the trunk learns from both V(D, G) and L_I.  ``measure`` is
-    what the game leaves to be descended; there is none before its end.
+    what the game leaves to be descended; there is none before its end.  ``shares``
+    are those of the categories among real images, known at the end of a refinement.
     """
 
     fabric: Fabric
@@ -53,6 +54,7 @@ class TrainingState:
     D_ema: AveragedModel
     step: int = 0
     measure: Measure | None = None
+    shares: dict[str, list[float]] = field(default_factory=dict)
 
 
 def build_state(
@@ -187,6 +189,7 @@ def capture(
         },
         metrics=dict(metrics),
         measure=None if state.measure is None else state.measure.state_dict(),
+        shares=state.shares,
         seconds=seconds,
         version=package_version(),
         commit=source_commit(),
@@ -250,6 +253,7 @@ def restore(
         average.n_averaged.fill_(saved.step - began)
     state.G_optimizer.load_state_dict(saved.optimizers["G"])
     state.D_optimizer.load_state_dict(saved.optimizers["D"])
+    state.shares = saved.shares
     state.step = saved.step
 
 
