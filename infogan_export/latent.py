@@ -35,6 +35,7 @@ _RESERVED = frozenset(
 )
 
 _MIXTURE_TOLERANCE = 1e-3
+_SHARES_TOLERANCE = 1e-6
 
 
 @dataclass(frozen=True)
@@ -53,12 +54,17 @@ class Noise:
 
 @dataclass(frozen=True)
 class CategoricalCode:
-    """A discrete latent code, c ~ Cat(K = size, p = 1/K).  H(c) = log K nats."""
+    """A discrete latent code, c ~ Cat(K = size, p = shares), or p = 1/K without them.
+
+    Real categories are not equally frequent; shares as in Ojha et al. (2020),
+    "Elastic-InfoGAN".
+    """
 
     name: str
     size: int
     labels: tuple[str, ...] = ()
     description: str = ""
+    shares: tuple[float, ...] = ()
 
     def __post_init__(self) -> None:
         _check_name(self.name)
@@ -71,6 +77,15 @@ class CategoricalCode:
                 f"code {self.name!r}: needs {self.size} different labels, "
                 f"got {', '.join(map(str, self.labels))}"
             )
+        if self.shares and not (
+            len(self.shares) == self.size
+            and min(self.shares) >= 0
+            and abs(sum(self.shares) - 1) <= _SHARES_TOLERANCE
+        ):
+            raise CodeError(
+                f"code {self.name!r}: needs {self.size} shares, not negative, that sum "
+                f"to 1, got {', '.join(map(str, self.shares))}"
+            )
 
     @property
     def width(self) -> int:
@@ -80,7 +95,9 @@ class CategoricalCode:
     @property
     def entropy(self) -> float:
         """H(c) of the prior, in nats: the ceiling of L_I."""
-        return math.log(self.size)
+        if not self.shares:
+            return math.log(self.size)
+        return -sum(p * math.log(p) for p in self.shares if p > 0)
 
     def label(self, category: int) -> str:
         """What a category is called: its label, or its number."""
@@ -88,6 +105,8 @@ class CategoricalCode:
 
     def draw(self, words: philox.Words) -> Latents:
         """Words (n,) to one-hot rows (n, size) of the prior."""
+        if self.shares:
+            return self.encode(philox.to_share(words, self.shares))
         return self.encode(philox.to_category(words, self.size))
 
     def encode(self, value: ArrayLike) -> Latents:
@@ -498,8 +517,8 @@ class LatentSpec:
             for entry in data["codes"]:
                 fields = dict(entry)
                 kind = fields.pop("kind")
-                if "labels" in fields:
-                    fields["labels"] = tuple(fields["labels"])
+                for name in fields.keys() & {"labels", "shares"}:
+                    fields[name] = tuple(fields[name])
                 codes.append(kinds[kind](**fields))
             return cls(noise=Noise(**data["noise"]), codes=tuple(codes))
         except CodeError:

@@ -10,7 +10,7 @@ Source: Salmon et al. (2011), "Parallel random numbers: as easy as 1, 2, 3".
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -93,6 +93,13 @@ def to_category(x: Words, size: int) -> NDArray[np.int64]:
     """Words to categories 0..size-1, by the high half of word * size."""
     high = (x.astype(np.uint64) * np.uint64(size)) >> np.uint64(32)
     category: NDArray[np.int64] = high.astype(np.int64)
+    return category
+
+
+def to_share(x: Words, shares: Sequence[float]) -> NDArray[np.int64]:
+    """Words to categories that come as often as their shares, which sum to 1."""
+    below = np.floor(np.cumsum(shares)[:-1] * 2.0**32)
+    category: NDArray[np.int64] = np.searchsorted(below, x, side="right")
     return category
 
 

@@ -129,6 +129,23 @@ def test_categories_are_equally_likely():
     assert chi_square < 27.9  # 0.1% of fair draws of 9 degrees of freedom exceed it
 
 
+def test_categories_come_as_often_as_their_shares_and_one_without_never():
+    shares = (0.5, 0.0, 0.3, 0.2)
+    code = CategoricalCode("kind", 4, shares=shares)
+    drawn = LatentSpec(Noise(1), (code,)).sample(10**5, seed=4)[:, 1:]
+    assert drawn[:, 1].sum() == 0
+    np.testing.assert_allclose(drawn.mean(axis=0), shares, atol=0.005)
+    edges = np.array([0, 2**31 - 1, 2**31, 2**32 - 1], dtype=np.uint32)
+    assert philox.to_share(edges, shares).tolist() == [0, 0, 2, 3]
+    assert code.entropy == pytest.approx(1.0297, abs=1e-4)
+
+
+@pytest.mark.parametrize("shares", [(0.5, 0.5), (0.5, 0.6, -0.1), (0.5, 0.4, 0.0)])
+def test_shares_that_are_no_distribution_are_refused(shares):
+    with pytest.raises(CodeError, match="needs 3 shares, not negative, that sum to 1"):
+        CategoricalCode("kind", 3, shares=shares)
+
+
 def test_columns_of_a_latent_are_uncorrelated():
     spec = LatentSpec(Noise(20, "normal"), (UniformCode("a"), UniformCode("b")))
     correlation = np.corrcoef(spec.sample(20_000, seed=9).T)

@@ -41,20 +41,24 @@ class InformationBound:
 
 
 def categorical_information(
-    log_probabilities: Reals, categories: NDArray[np.integer[Any]], level: float = 0.95
+    log_probabilities: Reals,
+    categories: NDArray[np.integer[Any]],
+    *,
+    entropy: float,
+    level: float = 0.95,
 ) -> InformationBound:
-    """L_I of a categorical code drawn uniformly.
+    """L_I of a categorical code.
 
     Args:
         log_probabilities: (n, K), log Q(c|x) of every category.
         categories: (n,), those the images were generated with.
+        entropy: H(c) of the prior that these were drawn from, in nats.
         level: of the confidence interval.
 
     Raises:
         DataError: fewer than two images.
     """
     _check(len(categories))
-    entropy = math.log(log_probabilities.shape[1])
     terms = log_probabilities[np.arange(len(categories)), categories]
     terms = terms.astype(np.float64) + entropy
     error = float(terms.std(ddof=1)) / math.sqrt(len(terms))
@@ -134,7 +138,9 @@ def information_by_code(
             # Rounded to zero, a probability is still above the least float.
             floor = np.finfo(np.float32).tiny
             log_q = np.log(np.maximum(q.probabilities, floor))
-            bounds[code.name] = categorical_information(log_q, asked.argmax(axis=1))
+            bounds[code.name] = categorical_information(
+                log_q, asked.argmax(axis=1), entropy=code.entropy
+            )
         else:
             assert isinstance(q, Gaussian)
             bounds[code.name] = uniform_information(

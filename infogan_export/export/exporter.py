@@ -116,7 +116,7 @@ def export_checkpoint(
         OutputError: the folder cannot be written.
     """
     G, D = averaged_networks(checkpoint)
-    spec = checkpoint.config.spec
+    spec = with_shares(checkpoint.config.spec, checkpoint.shares)
     if options.reach:
         spec = relabel(G, D, spec, Meaning(stretched(spec, options.reach)))
     about = _metadata(checkpoint, spec, options)
@@ -148,6 +148,22 @@ def export_checkpoint(
 def _write(folder: Path, *files: ComparedFile) -> None:
     for file in files:
         file.write(folder)
+
+
+def with_shares(spec: LatentSpec, shares: Mapping[str, Sequence[float]]) -> LatentSpec:
+    """The same with categories as frequent as they are among real images.
+
+    Args:
+        spec: of the run.
+        shares: by code name; a code that is not in it stays as it is.
+    """
+    codes = (
+        replace(code, shares=tuple(shares[code.name]))
+        if isinstance(code, CategoricalCode) and code.name in shares
+        else code
+        for code in spec.codes
+    )
+    return replace(spec, codes=tuple(codes))
 
 
 def stretched(spec: LatentSpec, reach: Mapping[str, float]) -> tuple[Code, ...]:
@@ -272,6 +288,7 @@ def _match(
         code,
         name=options.category_name,
         labels=found.labels,
+        shares=tuple(code.shares[was] for was in found.order) if code.shares else (),
         description=f"found without labels; agrees with those of {share}",
     )
     return named, found.order

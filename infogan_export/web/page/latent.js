@@ -3,7 +3,7 @@
  * column a category.  The same layout, draws and sweeps as in Python.
  */
 
-import { toCategory, toNormal, toUniform, words } from "./philox.js";
+import { toCategory, toNormal, toShare, toUniform, words } from "./philox.js";
 
 const NOISE = 0, CODE = 1; // the third counter word: which part of a latent
 const STEPS = 11;
@@ -54,7 +54,9 @@ export class Layout {
       this.codes.forEach((code, k) => {
         const word = drawn[row * number + k];
         if (isCategorical(code)) {
-          latent[code.column + toCategory(word, code.size)] = 1;
+          const shares = code.shares ?? [];
+          const category = shares.length ? toShare(word, shares) : toCategory(word, code.size);
+          latent[code.column + category] = 1;
         } else {
           const middle = (code.low + code.high) / 2;
           latent[code.column] = middle + ((code.high - code.low) / 2) * toUniform(word);

@@ -57,6 +57,17 @@ export const toUniform = (word) => (2 * (word >>> 8) + 1 - 2 ** 24) * 2 ** -24;
 /** A word to a category 0 .. size-1, by the high half of word * size. */
 export const toCategory = (word, size) => high(word, size);
 
+/** A word to a category that comes as often as its share of 1. */
+export function toShare(word, shares) {
+  let total = 0;
+  const last = shares.length - 1;
+  for (let k = 0; k < last; k++) {
+    total += shares[k];
+    if (word < Math.floor(total * 2 ** 32)) return k;
+  }
+  return last;
+}
+
 /** A word to N(0, 1), by the inverse of its distribution function. */
 export const toNormal = (word) => inverseNormal((toUniform(word) + 1) / 2);
 
