@@ -10,7 +10,7 @@ alone.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 
 import torch
 import torch.nn.functional as F
@@ -182,11 +182,10 @@ def category_shares(spec: LatentSpec, statistics: Tensor) -> dict[str, Tensor]:
         spec: the latent layout.
         statistics: (n, C), Q's of the images.
     """
-    shares = {}
-    for code in spec.categorical:
-        category = statistics[:, spec.code_columns(code.name)].argmax(dim=1)
-        shares[code.name] = category.bincount(minlength=code.size) / len(category)
-    return shares
+    return {
+        code.name: category.bincount(minlength=code.size) / len(category)
+        for code, category in _categories(spec, statistics)
+    }
 
 
 def equal_shares(spec: LatentSpec, statistics: Tensor) -> Tensor:
@@ -197,11 +196,19 @@ def equal_shares(spec: LatentSpec, statistics: Tensor) -> Tensor:
         statistics: (n, C), Q's of the images.
     """
     weights = torch.ones(len(statistics), device=statistics.device)
-    for name, shares in category_shares(spec, statistics).items():
-        category = statistics[:, spec.code_columns(name)].argmax(dim=1)
-        weight = 1 / (len(shares) * shares[category])
+    shares = category_shares(spec, statistics)
+    for code, category in _categories(spec, statistics):
+        weight = 1 / (code.size * shares[code.name][category])
         weights *= weight.clamp_max(_GREATEST_WEIGHT)
     return weights / weights.mean()
+
+
+def _categories(
+    spec: LatentSpec, statistics: Tensor
+) -> Iterator[tuple[CategoricalCode, Tensor]]:
+    """Each categorical code and what Q takes the images for, (n,)."""
+    for code in spec.categorical:
+        yield code, statistics[:, spec.code_columns(code.name)].argmax(dim=1)
 
 
 def steering_loss(spec: LatentSpec, change: Tensor, amounts: Tensor) -> Tensor:

@@ -4,12 +4,12 @@ D and G have played until neither learns much.  They play on, but now D and Q as
 are then are the measure of G: it descends the Frechet distance of its images to the
 real ones in the features of both, which gives back the variety on which D did not
 insist and the doubt for which Q left no room, and learns what traversals need, that a
-category stays what it is at the ends of the uniform codes.  G draws categories
-equally often, and real images weigh so that theirs are alike as well: otherwise G draws
-of a rare category what looks like a frequent one.  Q learns of real images as
-well: its categories of still ones, and of the same moved and with a band along a side
-hidden, are to share what they can.  With a part hidden a few odd images of a class look
-as the rest of it, and nothing holds them to the class that Q took them for before.
+category stays what it is at the ends of the uniform codes.  G draws categories equally
+often, and real images weigh so that theirs are alike as well: otherwise G draws of a
+rare category what looks like a frequent one.  Q learns of real images as well: its
+categories of still ones, and of the same moved and with a band along a side hidden, are
+to share what they can.  With a part hidden a few odd images of a class look as the rest
+of it, and nothing holds them to the class that Q took them for before.
 """
 
 from __future__ import annotations
