@@ -194,13 +194,13 @@ function pause() {
 
 function again() {
   pause();
-  if (!state.locked) return change({ seed: BigInt(Math.floor(Math.random() * 1e6)), start: 0 });
-  const codes = layout.codes.map((code) => [
-    code.name,
-    isCategorical(code)
-      ? Math.floor(Math.random() * code.size)
-      : Number((code.low + (code.high - code.low) * Math.random()).toFixed(2)),
-  ]);
+  const seed = BigInt(Math.floor(Math.random() * 1e6));
+  if (!state.locked) return change({ seed, start: 0 });
+  const drawn = layout.sample(1, { seed });
+  const codes = layout.codes.map((code) => {
+    const value = layout.read(drawn, code.name);
+    return [code.name, isCategorical(code) ? value : Number(value.toFixed(2))];
+  });
   change({ codes: Object.fromEntries(codes) });
 }
 
