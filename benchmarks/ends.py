@@ -53,6 +53,12 @@ def extremes(measured: NDArray[np.float64], digits: Digits, part: float) -> list
     return [np.concatenate(least), np.concatenate(most)]
 
 
+def header() -> None:
+    loops = ", ".join(map(str, LOOPS))
+    print(f"| images | number | broken | filled loops of {loops} |")
+    print("|---|---|---|---|")
+
+
 def row(name: str, images: Images, digits: Digits) -> None:
     found = np.array([pieces(image) for image in images])
     broken = f"{100 * np.mean(found[:, 0] > 1):.1f}%"
@@ -79,9 +85,7 @@ def main() -> None:
     latents = spec.sample(given.samples, seed=SEED)
     asked = latents[:, spec.columns(spec.categorical[0].name)].argmax(axis=1)
 
-    loops = ", ".join(map(str, LOOPS))
-    print(f"| images | number | broken | filled loops of {loops} |")
-    print("|---|---|---|---|")
+    header()
     row("training images", real, labels)
     row(model.name, model.draw(latents), asked)
     for uniform in spec.uniform:

@@ -47,7 +47,7 @@ def print_model(card: Mapping[str, Any]) -> None:
         table.add_row(
             f"[bold]{_text(code['name'])}[/]",
             *_values(code),
-            _text(code["description"]),
+            _text(_meaning(code)),
         )
     noise = card["noise"]
     table.add_row("noise", f"{noise['size']} x {noise['distribution']}", "", "")
@@ -193,6 +193,15 @@ def _values(code: Mapping[str, Any]) -> tuple[str, str]:
     first = 2 * low - middle if first is None else first
     last = 2 * high - middle if last is None else last
     return f"{low:.3g} to {high:.3g}", f"{first:g} to {last:g}"
+
+
+def _meaning(code: Mapping[str, Any]) -> str:
+    """What is known of a code, and how often its categories are drawn."""
+    known = [code["description"]] if code["description"] else []
+    if shares := code.get("shares"):
+        least, most = 100 * min(shares), 100 * max(shares)
+        known.append(f"drawn in shares of {least:.1f} to {most:.1f}%")
+    return "; ".join(known)
 
 
 def _print_section(title: str, rows: Mapping[str, str]) -> None:
