@@ -246,6 +246,7 @@ def test_info_and_models_tell_codes_labels_and_digests(run: Run) -> None:
     rows = json.loads(run("models --json").out)
     assert "tiny" in [row["name"] for row in rows]
     assert "Three strokes" in run("models").out
+    assert "drawn in shares of " in " ".join(run("info mnist").out.split())
     assert max(map(len, (shown + run("models").out).splitlines())) <= 80
 
 
