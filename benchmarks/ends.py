@@ -22,6 +22,7 @@ from scipy import ndimage
 import infogan_export
 from infogan_export.datasets import read_images
 from infogan_export.evaluation.strokes import PROPERTIES
+from infogan_export.latent import Latents, LatentSpec
 
 INK = 110  # of 255; the strokes of real digits hang together up to about here
 LOOPS = {0: 1, 6: 1, 8: 2, 9: 1}
@@ -53,6 +54,12 @@ def extremes(measured: NDArray[np.float64], digits: Digits, part: float) -> list
     return [np.concatenate(least), np.concatenate(most)]
 
 
+def sampled(spec: LatentSpec, count: int) -> tuple[Latents, Digits]:
+    """Latents from the prior, and the digits that they ask for."""
+    latents = spec.sample(count, seed=SEED)
+    return latents, latents[:, spec.columns(spec.categorical[0].name)].argmax(axis=1)
+
+
 def header() -> None:
     loops = ", ".join(map(str, LOOPS))
     print(f"| images | number | broken | filled loops of {loops} |")
@@ -82,8 +89,7 @@ def main() -> None:
     if train.labels is None:
         parser.error(f"{given.data_dir} has no labels, which tell what loops there are")
     real, labels = train.images[..., 0], np.asarray(train.labels, np.int64)
-    latents = spec.sample(given.samples, seed=SEED)
-    asked = latents[:, spec.columns(spec.categorical[0].name)].argmax(axis=1)
+    latents, asked = sampled(spec, given.samples)
 
     header()
     row("training images", real, labels)

@@ -25,7 +25,7 @@ from pathlib import Path
 
 import httpx
 import numpy as np
-from playwright.sync_api import sync_playwright
+from playwright.sync_api import Page, ViewportSize, sync_playwright
 from run import SCRIPT, alternate, process, row
 
 import infogan_export
@@ -103,15 +103,23 @@ class QuietHandler(SimpleHTTPRequestHandler):
         pass
 
 
-def drag(address: str, what: str, most: int) -> None:
+@contextlib.contextmanager
+def opened(address: str, window: ViewportSize | None = None) -> Iterator[Page]:
+    """The page in a browser, its pictures drawn."""
     path = shutil.which("chromium")
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=path, args=list(FLAGS))
-        page = browser.new_page()
-        page.goto(address + "#set.digit=3")
-        page.wait_for_selector("#stage[aria-busy=false]")
-        times = page.evaluate(DRAG, DRAGS)
+        page = browser.new_page(viewport=window)
+        page.goto(address)
+        for picture in ("#stage", "#strip"):
+            page.wait_for_selector(f"{picture}[aria-busy=false]")
+        yield page
         browser.close()
+
+
+def drag(address: str, what: str, most: int) -> None:
+    with opened(address + "#set.digit=3") as page:
+        times = page.evaluate(DRAG, DRAGS)
     middle, late = statistics.median(times), float(np.percentile(times, 95))
     row(
         f"drag to new picture, {what}, 95th percentile",

@@ -12,12 +12,11 @@ from __future__ import annotations
 import csv
 import re
 import shlex
-import shutil
 import subprocess
 import sys
 
-from explorer import FLAGS, explorer
-from playwright.sync_api import expect, sync_playwright
+from explorer import explorer, opened
+from playwright.sync_api import ViewportSize
 from run import ROOT, SCRIPT
 
 import infogan_export
@@ -28,7 +27,7 @@ from infogan_export.training.runlog import plot_mutual_information
 DOCS = ROOT / "docs"
 COMMAND = re.compile(r"`(?:infogan-gen )?((?:grid|gif|edit|sample|arithmetic)[^`\n]*)`")
 SHOWN = "#model=mnist&seed=1&along=thickness&set.digit=3&set.slant=0.4&set.thickness=0"
-WINDOW = {"width": 1280, "height": 860}
+WINDOW = ViewportSize(width=1280, height=860)
 
 
 def commands(readme: str) -> list[list[str]]:
@@ -62,16 +61,9 @@ def plot() -> None:
 
 
 def photograph() -> None:
-    """The explorer in a window, once its strip is drawn."""
-    chromium = shutil.which("chromium")
-    with explorer() as address, sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=chromium, args=list(FLAGS))
-        page = browser.new_page(viewport=WINDOW)
-        page.goto(address + SHOWN)
-        for drawn in ("#stage", "#strip"):
-            expect(page.locator(drawn)).to_have_attribute("aria-busy", "false")
-        page.screenshot(path=DOCS / "explore.png")
-        browser.close()
+    """The explorer in a window."""
+    with explorer() as address, opened(address + SHOWN, WINDOW) as page:
+        page.screenshot(path=DOCS / "explore.png", animations="disabled")
 
 
 def main() -> None:

@@ -14,7 +14,7 @@ import tempfile
 from dataclasses import replace
 from pathlib import Path
 
-from ends import SEED, header, row
+from ends import header, row, sampled
 from recipes import exported
 
 from infogan_export.datasets import read_images
@@ -49,8 +49,7 @@ def main() -> None:
         model = exported(run, train, Path(folder), {})
     for value in given.at:
         spec = ending_at(model.spec, value)
-        latents = spec.sample(SHOWN, seed=SEED)
-        asked = latents[:, spec.columns(spec.categorical[0].name)].argmax(axis=1)
+        latents, asked = sampled(spec, SHOWN)
         for found in describe_uniform_codes(model.draw, spec, count=SAMPLES):
             certain = f"{found.correlations[found.name]:.3f}"
             for end in (-value, value):
