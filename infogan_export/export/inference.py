@@ -9,7 +9,6 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval, fuse_linear_bn_eval
 from infogan_export.latent import CategoricalCode, LatentSpec
 from infogan_export.training.networks import (
     Discriminator,
-    DoublingConv2d,
     Generator,
     low_passed,
 )
@@ -79,15 +78,9 @@ class RecognitionGraph(nn.Module):
 
 
 def fold_batch_norm(layers: nn.Sequential) -> nn.Sequential:
-    """The same function with each batch norm merged into the layer before it.
-
-    Doubling and convolution become two layers, whose kernel is the smaller.
-    """
+    """The same function with each batch norm merged into the layer before it."""
     folded: list[nn.Module] = []
     for layer in layers:
-        if isinstance(layer, DoublingConv2d):
-            folded += [nn.Upsample(scale_factor=2, mode="nearest"), layer.plain()]
-            continue
         if isinstance(layer, nn.BatchNorm1d) and isinstance(folded[-1], nn.Linear):
             folded[-1] = fuse_linear_bn_eval(folded[-1], layer)
         elif isinstance(layer, nn.BatchNorm2d) and isinstance(

@@ -158,18 +158,6 @@ class DoublingConv2d(nn.Conv2d):
         kernel = kernel.flip(2, 3).transpose(0, 1)
         return F.conv_transpose2d(images, kernel, self.bias, stride=2, padding=1)
 
-    def plain(self) -> nn.Conv2d:
-        """The convolution alone, with the same weights."""
-        plain = nn.Conv2d(
-            self.in_channels,
-            self.out_channels,
-            3,
-            padding=1,
-            bias=self.bias is not None,
-        )
-        plain.load_state_dict(self.state_dict())
-        return plain.train(self.training)
-
 
 class Generator(nn.Module):
     """G: latents (n, Z + C) to images (n, channels, height, width) in [0, 1]."""
