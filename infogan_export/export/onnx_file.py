@@ -39,6 +39,7 @@ def to_onnx(
             dynamic_shapes=tuple({0: torch.export.Dim("batch")} for _ in example),
             opset_version=OPSET,
             dynamo=True,
+            optimize=False,  # it folds small weights into others, under other names
             external_data=False,
             verbose=False,
         )
