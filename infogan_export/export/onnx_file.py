@@ -9,10 +9,14 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import onnx
 import torch
+from onnxscript import optimizer
 from torch import Tensor, nn
 
 # onnxruntime 1.17 reads both, and so does every later one.
 OPSET, IR_VERSION = 18, 8
+# What is computed of more numbers is left in the graph: of a weight, for instance,
+# whose name is what a file is read back by.  The least kernel has nine.
+_FOLDED_UP_TO = 8
 
 
 def to_onnx(
@@ -39,11 +43,12 @@ def to_onnx(
             dynamic_shapes=tuple({0: torch.export.Dim("batch")} for _ in example),
             opset_version=OPSET,
             dynamo=True,
-            optimize=False,  # it folds small weights into others, under other names
+            optimize=False,  # below, with a limit
             external_data=False,
             verbose=False,
         )
     assert program is not None
+    optimizer.optimize(program.model, input_size_limit=_FOLDED_UP_TO)
     model: onnx.ModelProto = program.model_proto
     model.ir_version = IR_VERSION
     _forget_source(model.graph)
