@@ -35,6 +35,7 @@ Grey = NDArray[np.float32]
 MAX_PIXELS = 64_000_000
 """Of a picture as it is decoded: a JPEG may be 8 times wider and higher."""
 
+_REDUCED = "infogan-export reduced"  # a picture's info: how much smaller it was decoded
 _MIN_SIDE = 8  # pixels: less shows nothing
 _WORKING = 960  # pixels: the longer side at which a picture is looked at
 _BLACK = 0.05  # mean level of a border that is black
@@ -186,12 +187,16 @@ def open_picture(path: str | os.PathLike[str]) -> Image.Image:
                 frames = getattr(opened, "n_frames", 1)
                 if frames > 1 and opened.format != "MPO":
                     raise ValueError(f"it has {frames} frames; save one of them")
+                width = opened.width
                 opened.draft(None, (_WORKING, _WORKING))
+                reduced = round(width / opened.width)
                 if opened.width * opened.height > MAX_PIXELS:
                     raise ValueError(_too_large(opened.width, opened.height))
                 opened.load()
                 picture = ImageOps.exif_transpose(opened)
-            return _as_grey_or_colour(picture)
+            picture = _as_grey_or_colour(picture)
+            picture.info[_REDUCED] = reduced
+            return picture
     except Image.DecompressionBombError:
         raise DataError(f"cannot read image {path}: {_too_large()}") from None
     except UnidentifiedImageError:
@@ -236,17 +241,26 @@ def _photograph(picture: Image.Image, size: tuple[int, int]) -> Prepared:
     width, height = (round(side * share) for side in size)
     left, top = (picture.width - width) // 2, (picture.height - height) // 2
     middle = picture.crop((left, top, left + width, top + height))
+    original = _size_in_file(picture)
+    scale = original[0] / picture.width
+    said = f"the middle {round(scale * width)}x{round(scale * height)}"
     return Prepared(
         np.asarray(middle.resize(size, Resampling.LANCZOS)),
-        f"the middle {width}x{height} of {picture.width}x{picture.height}",
+        f"{said} of {original[0]}x{original[1]}",
     )
+
+
+def _size_in_file(picture: Image.Image) -> tuple[int, int]:
+    """Width and height before `open_picture` decoded at a part of them."""
+    reduced = picture.info.get(_REDUCED, 1)
+    return picture.width * reduced, picture.height * reduced
 
 
 def _stroke_image(picture: Image.Image, side: int) -> Prepared:
     """The one digit of a grey picture, as MNIST shows it: uint8 (side, side)."""
     from PIL import Image
 
-    original = picture.size
+    original = _size_in_file(picture)
     picture = picture.copy()
     picture.thumbnail((_WORKING, _WORKING), Image.Resampling.BOX)
     ink, dark = _ink(picture)
@@ -264,8 +278,10 @@ def _stroke_image(picture: Image.Image, side: int) -> Prepared:
     strokes = strokes * own[: strokes.shape[0], : strokes.shape[1]] / strength
     # MNIST's strokes are white through and through: only their edges are grey.
     crisp = ((strokes - (_INK - 0.15)) / 0.3).clip(0, 1)
-    crisp = crisp[np.ix_(crisp.any(axis=1), crisp.any(axis=0))]
+    rows, columns = (np.flatnonzero(crisp.any(axis=axis)) for axis in (1, 0))
+    crisp = crisp[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
     boxed, thickened = _boxed(crisp, round(_BOX * side))
+    top, left = top + rows[0], left + columns[0]
     scale = original[0] / picture.width
     width, height = (round(scale * length) for length in crisp.shape[::-1])
     said = [

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import re
 import struct
 import zlib
 from collections.abc import Callable
@@ -146,6 +147,32 @@ def test_strokes_that_do_not_touch_are_one_digit_and_dirt_is_none(
     rows = np.nonzero(image > 60)[0]
     assert np.ptp(rows) + 1 >= 18
     assert mnist.recognize(image)["digit"].category[0] == 7
+
+
+def test_the_gap_in_a_digit_of_two_pieces_stays(mnist: Model, tmp_path: Path) -> None:
+    picture = Image.new("L", (200, 200), 220)
+    draw = ImageDraw.Draw(picture)
+    for top, bottom in ((40, 80), (90, 180)):
+        draw.rectangle((90, top, 104, bottom), fill=20)
+    picture.save(tmp_path / "a.png")
+    seen = prepare_files([tmp_path / "a.png"], mnist)[0]
+    rows = np.flatnonzero(seen.image.any(axis=1))
+    down = seen.image[rows[0] : rows[-1] + 1].max(axis=1)
+    assert down.min() < 0.6 * 255  # a gap of a pixel and a third
+    assert "cropped 15x141 at 90,40" in seen.said
+
+
+def test_what_is_told_of_a_large_jpeg_is_true_of_the_file(
+    mnist: Model, colour: Path, tmp_path: Path
+) -> None:
+    picture = Image.new("L", (4000, 3000), 220)
+    ImageDraw.Draw(picture).rectangle((1900, 1000, 2050, 2000), fill=20)
+    picture.save(tmp_path / "a.jpg")
+    said = prepare_files([tmp_path / "a.jpg"], mnist)[0].said
+    numbers = [int(number) for number in re.findall(r"\d+", said)]
+    np.testing.assert_allclose(numbers, [151, 1001, 1900, 1000], atol=20)
+    each = prepare_files([tmp_path / "a.jpg"], infogan_export.load(colour))[0]
+    assert "of 4000x3000" in each.said
 
 
 @pytest.mark.parametrize("name", ["0a", "2b", "4a", "6a", "8b"])
