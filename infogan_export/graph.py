@@ -86,8 +86,6 @@ def open_graph(
         ModelError: unreadable, damaged, not of this package, or another role.
         ProviderError: a provider that this onnxruntime lacks.
     """
-    import onnxruntime
-
     try:
         content = path.read_bytes()
     except OSError as error:
@@ -98,6 +96,26 @@ def open_graph(
             f"{path} is damaged: its SHA-256 is {digest[:12]}..., not "
             f"{sha256[:12]}...; reinstall it"
         )
+    session = start_session(content, path, options)
+    return wrap_session(session, role, source=str(path), sha256=digest)
+
+
+def start_session(
+    content: bytes, path: Path, options: RuntimeOptions
+) -> onnxruntime.InferenceSession:
+    """Load a whole ONNX file from memory, so that what was verified is what runs.
+
+    Args:
+        content: the file.
+        path: what errors call it.
+        options: how to run it.
+
+    Raises:
+        ModelError: no ONNX file, or one that keeps weights in other files.
+        ProviderError: a provider that this onnxruntime lacks.
+    """
+    import onnxruntime
+
     providers = _providers(options.providers)
     session_options = _session_options(options)
     try:
@@ -110,8 +128,8 @@ def open_graph(
             f"with infogan-gen export"
         )
     try:
-        # From memory: what was verified is what runs.  And without onnxruntime's
-        # fallback, which prints, and runs on other providers than were asked for.
+        # Without onnxruntime's fallback, which prints, and runs on other providers
+        # than were asked for.
         session = onnxruntime.InferenceSession(
             content, session_options, providers=providers, enable_fallback=0
         )
@@ -126,7 +144,7 @@ def open_graph(
             f"onnxruntime could not start {sorted(idle)[0]!r}, only "
             f"{', '.join(session.get_providers())}"
         )
-    return wrap_session(session, role, source=str(path), sha256=digest)
+    return session
 
 
 def wrap_session(

@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from infogan_export.errors import DataError, ModelError
+from infogan_export.graph import RuntimeOptions, start_session
 
 METADATA_KEY = "infogan-export-judge"
 FORMAT_VERSION = 1
@@ -85,34 +86,21 @@ class Judge:
         sha256: digest of its file.
     """
 
-    def __init__(
-        self, path: Path | str, *, threads: int = 0, batch_size: int = 500
-    ) -> None:
+    def __init__(self, path: Path | str, *, batch_size: int = 500) -> None:
         """Load a judge.
 
         Args:
             path: its ONNX file.
-            threads: of onnxruntime; 0 leaves that to onnxruntime.
             batch_size: images per run.
 
         Raises:
             ModelError: a missing or damaged file, or one that is no judge.
         """
-        import onnxruntime as ort
-
         try:
             content = Path(path).read_bytes()
         except OSError as error:
             raise ModelError(f"no judge at {path}: {error.strerror}") from error
-        options = ort.SessionOptions()
-        options.intra_op_num_threads = threads
-        options.log_severity_level = 3
-        try:
-            session = ort.InferenceSession(
-                content, options, providers=["CPUExecutionProvider"]
-            )
-        except Exception as error:  # onnxruntime's own, no common base
-            raise ModelError(f"{path} is not an ONNX file that runs here") from error
+        session = start_session(content, Path(path), RuntimeOptions())
         metadata: dict[str, str] = session.get_modelmeta().custom_metadata_map
         if METADATA_KEY not in metadata:
             raise ModelError(
@@ -145,10 +133,14 @@ class Judge:
         return classes
 
     def _run(self, output: str, images: NDArray[np.uint8]) -> NDArray[np.float32]:
-        rows: list[Any] = [
-            self._session.run([output], {"image": batch})[0]
-            for batch in self._batches(images)
-        ]
+        rows: list[Any] = []
+        for batch in self._batches(images):
+            try:
+                rows += self._session.run([output], {"image": batch})
+            except Exception as error:  # onnxruntime's own classes share no base
+                raise ModelError(
+                    f"the judge is damaged, and failed: {str(error).splitlines()[0]}"
+                ) from error
         return np.concatenate(rows)
 
     def _batches(self, images: NDArray[np.uint8]) -> Iterator[NDArray[np.float32]]:
