@@ -139,21 +139,16 @@ def codes_read(spec: LatentSpec, latents: Latents) -> list[dict[str, Any]]:
 def distances(model: Model, inversion: Inversion) -> Floats | None:
     """How far images are from a model's data: 1 is a real image's typical error.
 
-    A real image's error is what the encoder's file tells: ``refined_mse`` after
-    refinement, or ``reconstruction_mse`` of the first guess, which is then compared.
+    A real image's error is what the encoder's file tells of first guesses, and so
+    those are compared.
 
     Returns:
         float32, (n,); None where the model does not tell.
     """
     metadata = model.encoder_metadata
     metrics = {} if metadata is None else metadata.metrics
-    for name, error in (
-        ("refined_mse", inversion.mse),
-        ("reconstruction_mse", inversion.first_mse),
-    ):
-        if metrics.get(name, 0) > 0:
-            return np.asarray(error / metrics[name], np.float32)
-    return None
+    usual = metrics.get("reconstruction_mse", 0)
+    return np.asarray(inversion.first_mse / usual, np.float32) if usual > 0 else None
 
 
 def _digest(path: str) -> str:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -133,25 +131,6 @@ def interpolate(
         path[:, z] = _slerp(a[z], b[z], t)
     latents: Latents = path.astype(np.float32)
     return latents
-
-
-def walk(stops: Latents, spec: LatentSpec, steps: int, *, closed: bool) -> Latents:
-    """A path through latents, ``steps`` from each to the next.
-
-    Args:
-        stops: float32, (n, dim), n at least 2.
-        spec: the model's latent layout.
-        steps: latents from one stop (included) to the next (excluded).
-        closed: whether the path returns to the first stop, for a seamless loop;
-            an open path ends with the last stop.
-
-    Returns:
-        float32, (n * steps, dim) closed, ((n - 1) * steps + 1, dim) open.
-    """
-    weights = np.arange(steps) / steps
-    ends: Sequence[Latents] = [*stops, stops[0]] if closed else list(stops)
-    legs = [interpolate(a, b, spec, weights) for a, b in pairwise(ends)]
-    return np.concatenate(legs if closed else [*legs, stops[-1:]])
 
 
 def _slerp(

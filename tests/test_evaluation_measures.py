@@ -145,18 +145,6 @@ def test_rank_correlation_sees_order_only_and_within_groups(rng):
     assert by_group == pytest.approx({3: 1.0, 7: -1.0})
 
 
-def test_bootstrap_interval_is_that_of_the_mean_and_repeats(rng):
-    sample = rng.normal(5, 2, 400)
-    low, high = assoc.bootstrap_interval(np.mean, sample, rng=np.random.default_rng(1))
-    assert (low, high) == assoc.bootstrap_interval(
-        np.mean, sample, rng=np.random.default_rng(1)
-    )
-    reach = 1.96 * sample.std() / 20
-    np.testing.assert_allclose(
-        [low, high], sample.mean() + np.array([-reach, reach]), atol=0.05
-    )
-
-
 # --- distances ---------------------------------------------------------------
 
 

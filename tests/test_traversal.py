@@ -16,7 +16,6 @@ from infogan_export.traversal import (
     sweep_values,
     traverse,
     traverse_two,
-    walk,
 )
 
 CODES = (
@@ -147,23 +146,3 @@ def test_an_end_is_one_latent_of_the_model():
         interpolate(two, two[0], SPEC, [0.5])
     with pytest.raises(CodeError, match=r"\(n, 12\)"):
         interpolate(two[0, :3], two[0], SPEC, [0.5])
-
-
-@pytest.mark.parametrize("kind", SPECS)
-@pytest.mark.parametrize("steps", [1, 4])
-def test_a_walk_visits_its_stops_and_closes_when_asked(kind, steps):
-    spec = SPECS[kind]
-    stops = spec.sample(3)
-    loop = walk(stops, spec, steps, closed=True)
-    line = walk(stops, spec, steps, closed=False)
-    assert (len(loop), len(line)) == (3 * steps, 2 * steps + 1)
-    np.testing.assert_array_equal(loop[::steps], stops)
-    np.testing.assert_array_equal(line[::steps], stops)
-    np.testing.assert_array_equal(loop[: 2 * steps + 1], line[: len(loop)])
-
-
-def test_a_closed_walk_has_no_jump_where_it_repeats():
-    spec = SPECS["normal"]
-    loop = walk(spec.sample(3, seed=2), spec, 20, closed=True)
-    jumps = np.linalg.norm(loop - np.roll(loop, 1, axis=0), axis=1)
-    assert jumps.max() < 3 * np.median(jumps)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -104,35 +103,3 @@ def rank_correlation_by_group(
         int(group): rank_correlation(values[groups == group], measured[groups == group])
         for group in np.unique(groups)
     }
-
-
-def bootstrap_interval(
-    statistic: Callable[..., float],
-    *samples: NDArray[Any],
-    rng: np.random.Generator,
-    repeats: int = 1000,
-    level: float = 0.95,
-) -> tuple[float, float]:
-    """Percentile bootstrap interval of a statistic of paired samples.
-
-    Args:
-        statistic: takes as many arrays as there are `samples`.
-        samples: arrays of one length, resampled together.
-        rng: source of the resampling.
-        repeats: resamples.
-        level: share of them inside the interval.
-
-    Raises:
-        DataError: no samples.
-
-    Source: Efron (1979).
-    """
-    count = len(samples[0])
-    if not count:
-        raise DataError("a bootstrap needs at least one sample, got none")
-    drawn = []
-    for _ in range(repeats):
-        chosen = rng.integers(count, size=count)
-        drawn.append(statistic(*(sample[chosen] for sample in samples)))
-    low, high = np.quantile(drawn, [(1 - level) / 2, (1 + level) / 2])
-    return float(low), float(high)
