@@ -13,6 +13,7 @@ import typer
 from infogan_export.errors import InfoganError, UsageError
 
 from .options import join_ranges
+from .output import tell
 
 COMMANDS = (
     "grid",
@@ -79,9 +80,9 @@ def build_app(names: Iterable[str] = COMMANDS) -> typer.Typer:
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Run a command and leave with its exit code: 0, 1 for failure, 2 for usage."""
-    arguments = list(sys.argv[1:] if argv is None else argv) or ["--help"]
-    debug = "--debug" in arguments
-    arguments = join_ranges(a for a in arguments if a != "--debug")
+    given = list(sys.argv[1:] if argv is None else argv)
+    debug = "--debug" in given
+    arguments = join_ranges(a for a in given if a != "--debug") or ["--help"]
     # Building every command would be felt at each start.
     names = arguments[:1] if arguments[0] in COMMANDS else COMMANDS
     try:
@@ -116,6 +117,5 @@ def _explain(error: Exception) -> int:
 
 
 def _fail(message: str, code: int) -> int:
-    line = " ".join(message.split())
-    print(f"infogan-gen: {line}", file=sys.stderr)
+    tell(f"infogan-gen: {' '.join(message.split())}")
     return code

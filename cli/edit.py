@@ -70,6 +70,7 @@ def edit(
     codes, moves = parse_edits(settings)
     refinement = Refinement(iterations, tolerance, inside)
     loaded = load(model)
+    loaded.spec.require_single(codes)
     edited(loaded.spec, loaded.latents(1), codes, moves)  # refused before the work
     subject = read_from(loaded, [image], prepare=prepare, refinement=refinement)
     sheet = edit_sheet(

@@ -13,6 +13,8 @@ import typer
 
 from infogan_export.errors import OutputError, UsageError
 
+from .output import say
+
 if TYPE_CHECKING:
     from rich.table import Table
 
@@ -136,10 +138,10 @@ def evaluate(
             file.write(render_report(found, model=generator, train=train).encode())
     Console(highlight=False).print(_table(found))
     for part, why in found.skipped.items():
-        print(f"left out {part}: {why}")
+        say(f"left out {part}: {why}")
     for path in (json, html):
         if path is not None:
-            print(f"{path}: written")
+            say(f"{path}: written")
 
 
 def read_splits(

@@ -10,6 +10,7 @@ import typer
 from infogan_export.errors import MissingExtraError, UsageError
 
 from .options import parse_numbers
+from .output import say
 
 
 def export(
@@ -116,7 +117,7 @@ def export(
         _update_manifest(output)
         mse = about.metrics.get("reconstruction_mse")
         told = "" if mse is None else f", mean squared error {mse:.4f}"
-        print(f"{output}: encoder of {about.name}{told}")
+        say(f"{output}: encoder of {about.name}{told}")
         return
     called = name or path.resolve().parent.name
     folder = output or Path(called)
@@ -141,7 +142,7 @@ def export(
         )
     write_golden(folder)
     _update_manifest(folder)
-    print(f"{folder}: {', '.join(c.name for c in exported.metadata.spec.codes)}")
+    say(f"{folder}: {', '.join(c.name for c in exported.metadata.spec.codes)}")
 
 
 def read_notice(given: str) -> str:

@@ -23,7 +23,7 @@ from .options import (
     Vary,
     output_option,
     parse_ranges,
-    parse_settings,
+    read_settings,
 )
 from .output import ProgressBar, chosen_output, play, save
 from .subjects import read_from
@@ -99,7 +99,7 @@ def gif(
 
     default = "walk.gif" if walk else "traversal.gif"
     target = chosen_output(output, default, show=show, endings=ANIMATION_ENDINGS)
-    codes, varied = parse_settings(settings), parse_ranges(ranges)
+    varied = parse_ranges(ranges)
     across = len(images) if images else 3
     film = Film(
         (1 if images else 3) if rows is None else rows,
@@ -110,13 +110,15 @@ def gif(
         scale,
         padding,
     )
+    loaded = load(model)
+    codes = read_settings(settings, loaded.spec)
     if walk:
         if images:
             raise UsageError("--walk goes through draws: no --from; see `morph`")
         if vary or varied or labels:
             raise UsageError("--walk moves all codes: no --vary, --range or --labels")
         animation = walk_animation(
-            load(model),
+            loaded,
             stops=5 if stops is None else stops,
             codes=codes,
             seed=seed,
@@ -126,7 +128,6 @@ def gif(
     else:
         if stops is not None:
             raise UsageError("--stops are those of a walk; add --walk")
-        loaded = load(model)
         animation = traversal_animation(
             loaded,
             vary or (),

@@ -50,7 +50,7 @@ def save(write: Callable[[Target], None], output: str | None, what: str) -> None
             write(stdout)
     elif output is not None:
         write(output)
-        print(f"{output}: {what}")
+        say(f"{output}: {what}")
 
 
 def show_picture(picture: Picture) -> None:
@@ -81,6 +81,11 @@ def play(frames: Iterable[Picture], *, fps: float) -> None:
         if not out.is_terminal:
             return
         time.sleep(1 / fps)
+
+
+def say(line: str) -> None:
+    """A line about what was made, on stdout."""
+    print(printable(line))
 
 
 def tell(line: str) -> None:

@@ -17,9 +17,9 @@ from .options import (
     Show,
     Start,
     output_option,
-    parse_settings,
+    read_settings,
 )
-from .output import STDOUT, ProgressBar, chosen_output, save, show_picture
+from .output import STDOUT, ProgressBar, chosen_output, save, say, show_picture
 
 
 def sample(
@@ -61,16 +61,20 @@ def sample(
     from infogan_export.runtime import load
     from infogan_export.sample_files import ENDINGS, stream_writer
 
-    codes = parse_settings(settings)
+    if output == "":
+        raise UsageError("-o names no file")
     write = None if output in (None, STDOUT) else stream_writer(str(output))
     if write is not None:
-        if show or columns or scale or labels:
+        if show or labels or (columns, scale, padding) != (None, None, 2):
             raise UsageError(
-                "--show, --columns, --scale and --labels are for a sheet (.png)"
+                "--show, --columns, --scale, --padding and --labels are for a sheet "
+                "(.png)"
             )
+        loaded = load(model)
+        codes = read_settings(settings, loaded.spec)
         with ProgressBar(count, str(output)) as advance:
             write(
-                load(model),
+                loaded,
                 str(output),
                 count,
                 codes=codes,
@@ -78,13 +82,14 @@ def sample(
                 start=start,
                 on_progress=advance,
             )
-        print(f"{output}: {count:,} images")
+        say(f"{output}: {count:,} images")
         return
     target = chosen_output(output, "sample.png", show=show, endings=ENDINGS)
+    loaded = load(model)
     sheet = sample_sheet(
-        load(model),
+        loaded,
         count,
-        codes=codes,
+        codes=read_settings(settings, loaded.spec),
         seed=seed,
         start=start,
         columns=columns,

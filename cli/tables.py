@@ -109,10 +109,12 @@ def print_file(card: Mapping[str, Any]) -> None:
     latents = card["latents"]
     shown = {
         "model": _text(card["model"]),
-        "SHA-256": _text(card["sha256"]),
+        "SHA-256": _text(card.get("sha256", "")),
         **({"seed": _text(card["seed"])} if "seed" in card else {}),
         **{
-            f"read in {each['path']}": ", ".join(f"{k} {v}" for k, v in codes.items())
+            f"read in {each['path']}": _text(
+                ", ".join(f"{k} {v}" for k, v in codes.items())
+            )
             for each, codes in zip(
                 card.get("inputs", ()), card.get("codes", ()), strict=False
             )

@@ -10,6 +10,7 @@ import typer
 from infogan_export.errors import MissingExtraError
 
 from .evaluate import Channels, progress_bar, read_splits, require_room
+from .output import say
 
 
 def train_judge(
@@ -68,4 +69,4 @@ def train_judge(
             labels=[name.strip() for name in labels.split(",")] if labels else (),
             progress=lambda done, total: bar(done, total, "steps"),
         )
-    print(f"{output}: right on {report.accuracy:.2%} of {len(test):,} test images")
+    say(f"{output}: right on {report.accuracy:.2%} of {len(test):,} test images")

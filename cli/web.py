@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from .output import say
+
 
 def web(
     out: Annotated[Path, typer.Argument(help="Folder to write.", metavar="OUT")],
@@ -43,4 +45,4 @@ def web(
     from infogan_export.web.site import write_site
 
     size = write_site(out, model or ["mnist"], ort=ort, force=force)
-    print(f"{out}: a site of {readable(size)}")
+    say(f"{out}: a site of {readable(size)}")

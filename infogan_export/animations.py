@@ -73,7 +73,11 @@ class Film:
         require_count("columns", self.columns)
         if self.loop not in (SEAMLESS, PING_PONG):
             raise UsageError(unknown("loop", self.loop, (SEAMLESS, PING_PONG)))
-        for name, value in (("fps", self.fps), ("seconds", self.seconds)):
+        for name, value in (
+            ("fps", self.fps),
+            ("seconds", self.seconds),
+            ("fps times seconds", self.fps * self.seconds),
+        ):
             if not (math.isfinite(value) and value > 0):
                 raise UsageError(f"{name} must be above 0 and finite, got {value:g}")
         if self.frames < 2:

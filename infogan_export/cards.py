@@ -19,7 +19,11 @@ from infogan_export.runtime import load
 def is_output(target: str | os.PathLike[str]) -> bool:
     """Whether a target names a file that a model made, rather than a model."""
     path = Path(target)
-    if not path.exists() or os.fspath(target) in {each.name for each in installed()}:
+    try:
+        there = path.exists()
+    except OSError:  # a name too long, for instance
+        return False
+    if not there or os.fspath(target) in {each.name for each in installed()}:
         return False
     return path.suffix != ".onnx" and not (path / GENERATOR).exists()
 

@@ -63,6 +63,8 @@ def edit_sheet(
         raise UsageError(f"an edit is of one image, got {len(subject)}")
     if not (codes or moves or every):
         raise UsageError("nothing to edit: --set a code, or go through --every value")
+    spec.require_single(codes)
+    spec.require_single(moves)
     latents = edited(spec, subject.latents, codes, moves)
     names = ["edited"]
     if every is not None:

@@ -466,6 +466,18 @@ class LatentSpec:
             raise CodeError(f"code values of different lengths: {told}")
         return next(iter(lengths.values()), None)
 
+    def require_single(self, values: Mapping[str, ArrayLike]) -> None:
+        """See to it that each value is for all latents alike.
+
+        Raises:
+            CodeError: as `count`, or several values of one code.
+        """
+        for name, value in values.items():
+            if (several := self.count({name: value})) is not None:
+                raise CodeError(
+                    f"code {self[name].name!r} takes one value here, got {several}"
+                )
+
     def validate(self, latents: ArrayLike) -> Latents:
         """The array as float32 latents (n, dim), one row given as one latent.
 

@@ -260,7 +260,13 @@ class Model:
         return images.reshape(rows, len(values), *images.shape[1:])
 
     def interpolate(self, first: ArrayLike, last: ArrayLike, *, steps: int) -> Images:
-        """Images on the way from one latent (dim,) to another, ends included."""
+        """Images on the way from one latent (dim,) to another, ends included.
+
+        Raises:
+            UsageError: fewer than 2 steps.
+            CodeError: an end is not one latent of this model.
+        """
+        _require_steps(steps)
         weights = np.linspace(0.0, 1.0, steps)
         return self.draw(traversal.interpolate(first, last, self.spec, weights))
 
@@ -409,7 +415,11 @@ class Model:
 
         Returns:
             uint8, (steps, height, width) or (steps, height, width, 3).
+
+        Raises:
+            UsageError: fewer than 2 steps, or an end that is not one image.
         """
+        _require_steps(steps)
         ends = [self._as_input(image) for image in (first, last)]
         if any(len(end) != 1 for end in ends):
             raise UsageError("a morph goes from one image to another")
@@ -504,6 +514,11 @@ class Model:
                     )
                 self._others[role] = graph
             return self._others[role]
+
+
+def _require_steps(steps: int) -> None:
+    if steps < 2:
+        raise UsageError(f"a way has 2 steps or more, both its ends, got {steps}")
 
 
 def edited(

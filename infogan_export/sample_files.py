@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import zipfile
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -17,7 +18,13 @@ from infogan_export.latent import Latents
 from infogan_export.limits import require_disk
 from infogan_export.record import sample_record
 from infogan_export.render.files import IMAGE_ENDINGS, save_image
-from infogan_export.render.provenance import NPZ_ENTRY, to_json, write_sidecar
+from infogan_export.render.provenance import (
+    NPZ_ENTRY,
+    require_own,
+    sidecar_path,
+    to_json,
+    write_sidecar,
+)
 from infogan_export.runtime import BATCH, Model
 
 OnProgress = Callable[[int], object]
@@ -53,7 +60,11 @@ def stream_writer(target: str) -> Writer | None:
     A target without an ending, or with a slash at its end, is a folder.
     """
     path = Path(target)
-    if target.endswith("/") or not path.suffix or path.is_dir():
+    try:
+        folder = target.endswith("/") or not path.suffix or path.is_dir()
+    except OSError:  # a name too long, for instance: its writer tells
+        folder = False
+    if folder:
         return write_folder
     return {".npy": write_npy, ".npz": write_npz}.get(path.suffix.lower())
 
@@ -131,21 +142,26 @@ def write_folder(
     The folder is made if need be.  Each file's record is that of a sheet of one,
     so any of them can be made again alone.
 
-    Arguments and errors as for `write_npy`.
+    Arguments and errors as for `write_npy`; images of other indices in the folder,
+    of which its record would be untrue, are an OutputError too.
     """
     samples = _Samples(model, count, codes or {}, seed, start)
     folder = Path(path)
-    require_disk(folder.parent, count * _DISK_BLOCK)
+    digits = max(6, len(str(start + count - 1)))
     try:
+        _require_no_others(folder, range(start, start + count), digits)
+        require_own(sidecar_path(folder))
+        require_disk(folder.parent, count * _DISK_BLOCK)
         folder.mkdir(exist_ok=True)
     except FileNotFoundError:
         raise OutputError(
             f"cannot write {folder}: there is no folder {folder.parent}"
         ) from None
+    except FileExistsError:
+        raise OutputError(f"cannot write {folder}: it is a file") from None
     except OSError as error:
-        reason = "it is a file" if folder.exists() else (error.strerror or str(error))
-        raise OutputError(f"cannot write {folder}: {reason.lower()}") from None
-    digits = max(6, len(str(start + count - 1)))
+        reason = (error.strerror or str(error)).lower()
+        raise OutputError(f"cannot write {folder}: {reason}") from None
     alone = {"columns": 1, "scale": 1, "padding": 0}
     for first, size in samples.batches():
         latents = samples.latents(first, size)
@@ -164,6 +180,21 @@ def write_folder(
         if on_progress:
             on_progress(size)
     write_sidecar(folder, samples.record())
+
+
+def _require_no_others(folder: Path, indices: range, digits: int) -> None:
+    """Refuse a folder with images that are not about to be written anew."""
+    others = sorted(
+        path.name
+        for path in folder.glob("*.png")
+        if re.fullmatch(r"\d{6,}", path.stem)
+        and not (len(path.stem) == digits and int(path.stem) in indices)
+    )
+    if others:
+        raise OutputError(
+            f"cannot write {folder}: it holds {len(others):,} other images, "
+            f"{others[0]} for instance; choose an empty folder"
+        )
 
 
 class _Samples:

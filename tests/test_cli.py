@@ -16,12 +16,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from infogan_export.cli import main
-from infogan_export.cli.app import COMMANDS
 from PIL import Image
 
 import infogan_export
+from infogan_export.cli import main
+from infogan_export.cli.app import COMMANDS
 from infogan_export.pictures import write_golden
+from infogan_export.record import sample_record
 from infogan_export.render import read_provenance, save_image
 
 Run = Callable[..., "Outcome"]
@@ -188,6 +189,44 @@ def test_any_image_of_a_folder_can_be_made_again_alone(run: Run) -> None:
     assert run(shlex.join(shlex.split(card["command_line"])[1:])).code == 0
     assert one.read_bytes() == first
     assert json.loads(run("info --json many").out)["options"]["count"] == 12
+
+
+def test_a_folder_and_its_record_tell_of_the_same_images(run: Run) -> None:
+    run("sample -m tiny -n 12 -o many")
+    before = {path: path.read_bytes() for path in Path().rglob("*.*")}
+    other = run("sample -m tiny -n 3 --seed 1 -o many")
+    assert (other.code, other.out) == (1, "")
+    assert "9 other images, 000003.png for instance" in other.err
+    assert before == {path: path.read_bytes() for path in Path().rglob("*.*")}
+    assert run("sample -m tiny -n 12 --seed 1 -o many").code == 0
+    os.chdir("many")
+    assert run("sample -m tiny -n 12 -o .").code == 0
+    assert json.loads(run("info --json .").out)["options"]["count"] == 12
+
+
+def test_a_record_replaces_nothing_but_a_record(run: Run) -> None:
+    mine = '{"images": ["a.npy"]}'
+    for target in ("a.npy", "folder"):
+        Path(f"{target}.json").write_text(mine)
+        failed = run(f"sample -m tiny -n 2 -o {target}")
+        assert (failed.code, failed.out) == (1, "")
+        assert f"{target}.json" in failed.err
+        assert Path(f"{target}.json").read_text() == mine
+        assert not Path(target).exists()
+
+
+def test_text_in_a_file_cannot_steer_the_terminal(run: Run) -> None:
+    model = infogan_export.load("tiny")
+    record = sample_record(model, 1, codes={}, seed=0, start=0) | {
+        "inputs": [{"path": "a.png"}],
+        "codes": [{"slant": "\x1b[2J[bold]1[/x]"}],
+    }
+    del record["sha256"]
+    save_image(model.sample(1)[0], "a.png", provenance=record)
+    shown = run("info a.png")
+    assert shown.code == 0
+    assert "\x1b" not in shown.out
+    assert "[bold]1[/x]" in shown.out
 
 
 def test_every_form_of_samples_holds_the_same_images(run: Run) -> None:
@@ -440,6 +479,17 @@ WRONG = {
     "gif -m tiny --from own.png --walk": (2, "--walk"),
     "recognize": (2, "IMAGE"),
     "grid --colour": (2, "--colour"),
+    "grid -m tiny --set slant=0.1,0.2": (2, "one value"),
+    "gif -m tiny --set slant=0.1,0.2": (2, "one value"),
+    "gif -m tiny --seconds 1e308": (2, "finite"),
+    "arithmetic -m tiny --plus 1 --set slant=0.1,0.2": (2, "one value"),
+    "edit -m tiny own.png --set slant=0.1,0.2": (2, "one value"),
+    "sample -m tiny -n 2 --set slant=0.1,0.2": (2, "one value"),
+    "sample -m tiny --padding 9 -o a.npy": (2, "--padding"),
+    "sample -m tiny -o ''": (2, "-o"),
+    f"sample -m tiny -o {'x' * 300}": (1, "too long"),
+    f"sample -m tiny -o {'x' * 300}.npy": (1, "too long"),
+    f"info {'x' * 300}": (2, "too long"),
     "grd": (2, "grd"),
 }
 
@@ -472,6 +522,7 @@ def test_an_error_is_one_line_and_leaves_everything_as_it_was(
 
 
 def test_debug_shows_where_before_or_after_the_command(run: Run) -> None:
+    assert "Usage" in run("--debug").out
     for line in ("--debug grid -m tine", "grid -m tine --debug"):
         with pytest.raises(infogan_export.UsageError):
             main(shlex.split(line))

@@ -126,6 +126,11 @@ def test_interpolate_includes_both_ends(model):
     ends = model.latents(2, seed=5)
     images = model.interpolate(*ends, steps=4)
     np.testing.assert_array_equal(images[[0, -1]], model.draw(ends))
+    for steps in (-1, 1):
+        with pytest.raises(UsageError, match=f"2 steps or more.*{steps}"):
+            model.interpolate(*ends, steps=steps)
+        with pytest.raises(UsageError, match=f"2 steps or more.*{steps}"):
+            model.morph(*images[:2], steps=steps)
 
 
 # --- recognition --------------------------------------------------------------

@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 
 from infogan_export.atomic import atomic_writer
-from infogan_export.errors import UsageError
+from infogan_export.errors import OutputError, UsageError
 from infogan_export.render.mp4 import read_comment
 
 KEY = "infogan-export"
@@ -63,7 +63,9 @@ def to_exif(provenance: Mapping[str, object]) -> bytes:
 def sidecar_path(target: str | os.PathLike[str]) -> Path:
     """Where the record of a file or folder that cannot hold it is: NAME.json."""
     target = Path(target)
-    return target.with_name(target.name + ".json")
+    if target.name in ("", ".."):  # of "." and the like, the folder's own name
+        target = target.resolve()
+    return target.parent / f"{target.name}.json"
 
 
 def write_sidecar(
@@ -72,12 +74,26 @@ def write_sidecar(
     """Write the record beside ``target`` and say where.
 
     Raises:
-        OutputError: the sidecar cannot be written.
+        OutputError: the sidecar cannot be written, or something else has its name.
     """
     path = sidecar_path(target)
+    require_own(path)
     with atomic_writer(path) as file:
         file.write(to_comment(provenance).encode() + b"\n")
     return path
+
+
+def require_own(path: Path) -> None:
+    """See to it that a record replaces no file but another record.
+
+    Raises:
+        OutputError: something else is there.
+    """
+    if path.is_file() and _under_key(path.read_bytes()) is None:
+        raise OutputError(
+            f"cannot write {path}: that file is none of infogan-gen's; move it away, "
+            f"or choose another name"
+        )
 
 
 def read_provenance(path: str | os.PathLike[str]) -> dict[str, Any]:
