@@ -391,7 +391,12 @@ ort.env.wasm.numThreads = 1;
 const model = await openModel(ort, new URL("{address}models/{name}/"));
 const latents = model.latents(6, {{ seed: 12345678901234567n, start: 3 }});
 const images = await model.draw(latents);
-const read = await model.recognize(images.slice(0, images.length / 6));
+const [first, reached] = [images.slice(0, images.length / 6), globalThis.fetch];
+globalThis.fetch = () => Promise.reject(new Error("offline"));
+const failed = await model.recognize(first).catch((error) => error.message);
+if (!failed.includes("offline")) throw new Error(failed);
+globalThis.fetch = reached;
+const read = await model.recognize(first);
 const bytes = (array) => Buffer.from(array.buffer).toString("base64");
 console.log(JSON.stringify({{ latents: bytes(latents), images: bytes(images), read }}));
 """

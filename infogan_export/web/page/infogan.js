@@ -52,7 +52,11 @@ class Model {
     if (pixels.length !== channels * height * width) {
       throw new RangeError(`an image of ${width} x ${height} is needed`);
     }
-    this.#recognition ??= open(this.#ort, this.#folder, this.card.recognition);
+    this.#recognition ??= open(this.#ort, this.#folder, this.card.recognition)
+      .catch((error) => {
+        this.#recognition = undefined; // to be tried again
+        throw error;
+      });
     const planes = new Float32Array(pixels.length);
     for (let i = 0; i < pixels.length; i++) {
       const plane = (i % channels) * height * width;

@@ -35,13 +35,14 @@ async function answer({ kind, folder, input, ort }) {
     models.set(folder, runtime.then((loaded) => openModel(loaded, folder)));
   }
   try {
-    const model = await models.get(folder);
-    return kind === "draw" ? model.draw(input) : model.recognize(input);
+    await models.get(folder);
   } catch (error) {
     models.delete(folder); // to be tried again
     runtime = undefined;
     throw error;
   }
+  const model = await models.get(folder);
+  return kind === "draw" ? model.draw(input) : model.recognize(input);
 }
 
 self.onmessage = async ({ data: { id, ...request } }) => {
