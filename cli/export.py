@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from infogan_export.errors import MissingExtraError, UsageError
 
 from .options import parse_numbers
-from .output import say
+from .output import say, tell
+
+if TYPE_CHECKING:
+    from infogan_export.datasets import ImageSet
 
 
 def export(
@@ -37,8 +40,12 @@ def export(
         ),
     ] = None,
     category_name: Annotated[
-        str, typer.Option(help="What the labelled categories are, e.g. digit.")
-    ] = "category",
+        str | None,
+        typer.Option(
+            help="What the labelled categories are, e.g. digit.",
+            show_default="category",
+        ),
+    ] = None,
     judge: Annotated[
         Path | None,
         typer.Option(help="Classifier (.onnx) that says what a picture shows."),
@@ -61,12 +68,13 @@ def export(
         ),
     ] = "",
     properties: Annotated[
-        str,
+        str | None,
         typer.Option(
             help="What uniform codes are measured by and named after: strokes, or "
-            "photographs (of faces; with --label-data)."
+            "photographs (of faces; with --label-data).",
+            show_default="strokes",
         ),
-    ] = "strokes",
+    ] = None,
     reach: Annotated[
         list[str] | None,
         typer.Option(
@@ -102,7 +110,17 @@ def export(
     path = run / CHECKPOINT_NAME if run.is_dir() else run
     checkpoint = load_any(path)
     if isinstance(checkpoint, EncoderCheckpoint):
-        _check_encoder(output, {"--name": name, "--judge": judge, "--reach": reach})
+        _check_encoder(
+            output,
+            {
+                "--name": name,
+                "--judge": judge,
+                "--reach": reach,
+                "--notice": notice,
+                "--category-name": category_name,
+                "--properties": properties,
+            },
+        )
         assert output is not None
         with Console(stderr=True).status("") as status:
             about = export_encoder(
@@ -111,7 +129,7 @@ def export(
                 storage=storage,  # type: ignore[arg-type]
                 description=description,
                 licence=licence,
-                test=read_images(label_data, split="test") if label_data else None,
+                test=_test_split(label_data),
                 on_stage=status.update,
             )
         _update_manifest(output)
@@ -129,20 +147,33 @@ def export(
                 called,
                 storage=storage,  # type: ignore[arg-type]
                 description=description,
-                category_name=category_name,
+                category_name=category_name or "category",
                 licence=licence,
-                properties=family(properties).name,
+                properties=family(properties or "strokes").name,
                 notice=read_notice(notice),
                 reach=stretch,
             ),
             labelled=read_images(label_data) if label_data else None,
-            test=read_images(label_data, split="test") if label_data else None,
+            test=_test_split(label_data),
             judge=Judge(judge) if judge else None,
             on_stage=status.update,
         )
     write_golden(folder)
     _update_manifest(folder)
     say(f"{folder}: {', '.join(c.name for c in exported.metadata.spec.codes)}")
+
+
+def _test_split(source: Path | None) -> ImageSet | None:
+    """The test images of the labelled ones, where there are any."""
+    from infogan_export.datasets import MissingSplitError, read_images
+
+    if source is None:
+        return None
+    try:
+        return read_images(source, split="test")
+    except MissingSplitError as error:
+        tell(f"left out figures on test images: {error}")
+        return None
 
 
 def read_notice(given: str) -> str:

@@ -42,6 +42,10 @@ _IMAGE_SUFFIXES = frozenset(
 )
 
 
+class MissingSplitError(DataError):
+    """A data set that has other splits than the one asked for."""
+
+
 @dataclass(frozen=True, eq=False)
 class ImageSet:
     """uint8 images and, where known, their labels.
@@ -488,8 +492,8 @@ def _fit(
     return pixels[..., None] if pixels.ndim == 2 else pixels
 
 
-def _no_split(source: Path, split: str, missing: str) -> DataError:
-    return DataError(f"{source} has no {split} split: {missing} is missing")
+def _no_split(source: Path, split: str, missing: str) -> MissingSplitError:
+    return MissingSplitError(f"{source} has no {split} split: {missing} is missing")
 
 
 def _empty(folder: Path) -> DataError:

@@ -15,10 +15,10 @@ torch = pytest.importorskip("torch")
 onnx = pytest.importorskip("onnx")
 
 import onnxruntime  # noqa: E402
-from infogan_export.cli import main  # noqa: E402
 from lightning_fabric import Fabric  # noqa: E402
 
 from infogan_export import catalog, load  # noqa: E402
+from infogan_export.cli import main  # noqa: E402
 from infogan_export.datasets import ImageSet  # noqa: E402
 from infogan_export.errors import (  # noqa: E402
     ExportError,
@@ -313,6 +313,8 @@ def test_a_run_goes_on_only_with_its_own_model_options_and_images(
         assert "\n" not in str(error.value)
     with pytest.raises(TrainingError, match="of an encoder, not of a GAN"):
         load_checkpoint(tmp_path / "run" / CHECKPOINT_NAME)
+    with pytest.raises(TrainingError, match="another steps"):
+        run(replace(TOY, steps=4), resume=True)
     assert run(replace(TOY, steps=8), resume=True).step == 8
 
 
@@ -411,6 +413,10 @@ def test_one_command_trains_and_one_exports(
     code, _, err = command(capsys, "export", run)
     assert code == 2
     assert "-o FOLDER" in err
+    for option in ("--notice", "--category-name", "--properties"):
+        code, _, err = command(capsys, "export", run, "-o", folder, option, "digit")
+        assert code == 2
+        assert option in err
 
 
 @pytest.mark.parametrize(

@@ -13,9 +13,8 @@ import pytest
 torch = pytest.importorskip("torch")
 onnx = pytest.importorskip("onnx")
 
-from infogan_export.cli import main  # noqa: E402
-
 from infogan_export import load  # noqa: E402
+from infogan_export.cli import main  # noqa: E402
 from infogan_export.datasets import ImageSet  # noqa: E402
 from infogan_export.errors import ExportError, UsageError  # noqa: E402
 from infogan_export.export import exporter, figures  # noqa: E402
@@ -184,12 +183,13 @@ def test_a_sign_turns_only_in_a_symmetric_prior(checkpoint: Checkpoint) -> None:
         relabel(*networks, SPEC, Meaning(SPEC.codes, turned=frozenset({"cont2"})))
 
 
+@pytest.mark.parametrize("called", ["cont1", "cont"])
 def test_a_reach_is_where_traversals_end(
-    checkpoint: Checkpoint, tmp_path: Path
+    checkpoint: Checkpoint, tmp_path: Path, called: str
 ) -> None:
     plain, reaching = (tmp_path / name for name in ("plain", "reaching"))
     export_checkpoint(checkpoint, plain, ExportOptions("toy", storage="float32"))
-    options = ExportOptions("toy", storage="float32", reach={"cont1": 1.25})
+    options = ExportOptions("toy", storage="float32", reach={called: 1.25})
     about = export_checkpoint(checkpoint, reaching, options).metadata
     old, new = load(plain), load(reaching)
     was, now = old.spec.uniform[0], new.spec.uniform[0]
@@ -201,12 +201,36 @@ def test_a_reach_is_where_traversals_end(
     assert information[0] == pytest.approx(information[1], abs=0.05)
 
 
-@pytest.mark.parametrize("reach", [{"cat1": 1.0}, {"cont1": 0.0}, {"cont1": math.nan}])
+@pytest.mark.parametrize(
+    "reach",
+    [
+        {"cat1": 1.0},
+        {"cont1": 0.0},
+        {"cont1": math.nan},
+        {"cont": 1.0, "cont1": 1.5},
+    ],
+)
 def test_a_reach_is_a_uniform_code_s_and_positive(
     checkpoint: Checkpoint, tmp_path: Path, reach: dict[str, float]
 ) -> None:
     with pytest.raises(UsageError, match="uniform code"):
         export_checkpoint(checkpoint, tmp_path, ExportOptions("toy", reach=reach))
+
+
+def test_labels_without_test_images_name_and_order_all_the_same(
+    checkpoint: Checkpoint,
+    images: ImageSet,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    save_checkpoint(checkpoint, tmp_path / "checkpoint.pt")
+    np.savez(tmp_path / "all.npz", images=images.images, labels=images.labels)
+    given = ["--label-data", str(tmp_path / "all.npz"), "-o", str(tmp_path / "out")]
+    with pytest.raises(SystemExit) as ended:
+        main(["export", str(tmp_path), *given])
+    assert ended.value.code == 0
+    assert "no test split" in capsys.readouterr().err
+    assert (tmp_path / "out" / "generator.onnx").exists()
 
 
 @pytest.mark.parametrize("given", ["cont1", "cont1=wide", "cont1=1=2"])

@@ -173,6 +173,7 @@ def stretched(spec: LatentSpec, reach: Mapping[str, float]) -> tuple[Code, ...]:
         CodeError: a name that there is not.
         UsageError: a reach that is not positive, or of a categorical code.
     """
+    reaches: dict[str, float] = {}
     for name, value in reach.items():
         if not isinstance(spec[name], UniformCode) or not 0 < value < math.inf:
             raise UsageError(
@@ -180,9 +181,12 @@ def stretched(spec: LatentSpec, reach: Mapping[str, float]) -> tuple[Code, ...]:
                 f"({', '.join(code.name for code in spec.uniform) or 'there is none'}) "
                 f"and above 0, got {name}={value:g}"
             )
+        if spec[name].name in reaches:
+            raise UsageError(f"uniform code {spec[name].name!r} has two reaches")
+        reaches[spec[name].name] = value
     return tuple(
-        _reaching(code, reach[code.name])
-        if isinstance(code, UniformCode) and code.name in reach
+        _reaching(code, reaches[code.name])
+        if isinstance(code, UniformCode) and code.name in reaches
         else code
         for code in spec.codes
     )
@@ -244,7 +248,12 @@ def _find_meaning(
     turned: set[str] = set()
     for code in spec.codes:
         if isinstance(code, CategoricalCode):
-            if code is spec.categorical[0] and labelled is not None:
+            # Photographs may have none: their spread is what is needed of them.
+            unlabelled = labelled is None or (
+                measured.by_shift and labelled.labels is None
+            )
+            if code is spec.categorical[0] and not unlabelled:
+                assert labelled is not None
                 matched, found_order = _match(model, code, labelled, options)
                 codes.append(matched)
                 order[matched.name] = found_order

@@ -38,6 +38,7 @@ from infogan_export.training.runlog import sheet_of
 from infogan_export.training.state import (
     adam,
     bare,
+    may_go_on,
     require_same_images,
     require_same_options,
 )
@@ -202,7 +203,9 @@ class _Encoding:
                 f"{saved.generator_sha256[:12]}, not for {self._target.name} "
                 f"{self._target.generator_sha256[:12]}"
             )
-        config = replace(saved.config, steps=self.config.steps)
+        config = saved.config
+        if may_go_on(saved.step, config.steps, self.config.steps):
+            config = replace(config, steps=self.config.steps)
         require_same_options(differing_fields(config, self.config))
         require_same_images(saved.data, self._data)
         bare(self._E).load_state_dict(saved.encoder)

@@ -196,6 +196,14 @@ def capture(
     )
 
 
+def may_go_on(step: int, steps: int, wanted: int) -> bool:
+    """Whether a run of some steps may become one of more: when it is at its end.
+
+    Before, its schedules would change under it.
+    """
+    return step == steps <= wanted
+
+
 def require_same_options(changed: list[str]) -> None:
     """Refuse to resume with options that changed.
 
@@ -230,16 +238,16 @@ def restore(
     Raises:
         TrainingError: it was made with other options or other images.
     """
-    # A longer run of the same recipe may go on from a shorter one's end, and what
-    # comes at its middle or after the game may change before it has begun.
+    # A longer game of the same recipe may go on from a shorter one's end, and what
+    # comes at its middle or after it may change before it has begun.
     comparable = saved.config
     if saved.step <= config.consistency.full_at:
         parting = replace(comparable.consistency, parting=config.consistency.parting)
         comparable = replace(comparable, consistency=parting)
     if saved.measure is None:
-        comparable = replace(
-            comparable, steps=config.steps, refinement=config.refinement
-        )
+        comparable = replace(comparable, refinement=config.refinement)
+        if may_go_on(saved.step, saved.config.steps, config.steps):
+            comparable = replace(comparable, steps=config.steps)
     require_same_options(differing_fields(comparable, config))
     require_same_images(saved.data, data)
     if saved.measure is not None:
