@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from infogan_export.errors import InfoganError, MissingExtraError, UsageError, unknown
+from infogan_export.errors import (
+    InfoganError,
+    MissingExtraError,
+    TrainingError,
+    UsageError,
+    unknown,
+)
+
+from .output import tell
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+
+    from lightning_fabric import Fabric
 
     from infogan_export.datasets import ImageSet
     from infogan_export.training.config import TrainingConfig
@@ -298,14 +307,51 @@ def train(
     fabric = build_fabric(accelerator=accelerator, devices=devices, precision=precision)
     leads = fabric.is_global_zero
     if leads and images.skipped:
-        print(f"left out {images.skipped} broken files", file=sys.stderr)
+        tell(f"left out {images.skipped} broken files")
+    if leads and (late := _late_agreement(recipes[0])):
+        tell(late)
+    try:
+        _train_all(
+            {run_dir / f"{called}-{one.seed}": one for one in recipes},
+            trained,
+            images=images,
+            fabric=fabric,
+            resume=resume,
+            checkpoint_every=checkpoint_every,
+            next_step="infogan-gen export {}"
+            + (" -o FOLDER-OF-THE-MODEL" if stage == "encoder" else ""),
+            scored=stage == "gan",
+        )
+    except (InfoganError, KeyboardInterrupt):
+        if leads:
+            raise
+        raise typer.Exit(1) from None  # the first process speaks for all
+
+
+def _train_all(
+    runs: Mapping[Path, TrainingConfig | EncoderConfig],
+    trained: Callable[..., Any],
+    *,
+    images: ImageSet,
+    fabric: Fabric,
+    resume: bool,
+    checkpoint_every: int,
+    next_step: str,
+    scored: bool,
+) -> None:
+    """One run after another, by folder; those that fail leave the others alone."""
+    from infogan_export.training.loop import CHECKPOINT_NAME, is_resumed
+
+    for folder in runs:  # told before the first of the runs, not hours later
+        is_resumed(folder / CHECKPOINT_NAME, resume=resume)
+    leads, several = fabric.is_global_zero, len(runs) > 1
     scores: dict[str, Score] = {}
-    for one in recipes:
-        folder = run_dir / f"{called}-{one.seed}"
+    failed = 0
+    for folder, config in runs.items():
         try:
             with _ProgressLine(folder.name, shown=leads) as line:
                 last = trained(
-                    one,
+                    config,
                     images=images,
                     folder=folder,
                     fabric=fabric,
@@ -313,14 +359,16 @@ def train(
                     checkpoint_every=checkpoint_every,
                     on_progress=line.update if leads else None,
                 )
-        except (InfoganError, KeyboardInterrupt):
-            if leads:
+        except TrainingError as error:
+            if not several:
                 raise
-            raise typer.Exit(1) from None  # the first process speaks for all
+            failed += 1
+            if leads:
+                tell(f"{folder}: {error}")
+            continue
         if leads:
-            beside = " -o FOLDER-OF-THE-MODEL" if stage == "encoder" else ""
-            print(f"{folder}: trained; next: infogan-gen export {folder}{beside}")
-        if leads and stage == "gan" and len(recipes) > 1:
+            print(f"{folder}: trained; next: {next_step.format(folder)}")
+        if leads and scored and several:
             from infogan_export.training.selection import score
 
             scores[folder.name] = score(last, images)
@@ -328,6 +376,8 @@ def train(
         from .tables import print_scores
 
         print_scores(scores)
+    if failed:
+        raise TrainingError(f"{failed} of {len(runs)} runs failed")
 
 
 def _check_stage(
@@ -366,12 +416,23 @@ def _gan(
 
     recipe = named(preset)
     refinement = parts["refinement"]
-    if "steps" in changes and "steps" not in refinement:
+    if changes.get("steps", 0) > 0 and "steps" not in refinement:
         part = recipe.refinement.steps / recipe.steps
         refinement["steps"] = round(part * changes["steps"])
     changed = {part: replace(getattr(recipe, part), **d) for part, d in parts.items()}
     recipe = replace(recipe, **changed, **changes)
     return preset, run, [replace(recipe, seed=seed) for seed in seeds]
+
+
+def _late_agreement(config: TrainingConfig | EncoderConfig) -> str:
+    """What to know of a game that ends before its categories must agree in full."""
+    movement = getattr(config, "consistency", None)
+    if not movement or not movement.weight or movement.full_at < config.steps:
+        return ""
+    return (
+        f"note: categories must agree in full from step {movement.full_at:,} on, and "
+        f"this game has {config.steps:,}; see --consistency-start, --consistency-ramp"
+    )
 
 
 def _encoder(

@@ -19,10 +19,10 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from infogan_export.cli import main
 from lightning_fabric import Fabric
 from torch import Tensor
 
+from infogan_export.cli import main
 from infogan_export.datasets import ImageSet
 from infogan_export.errors import (
     InfoganError,
@@ -32,7 +32,7 @@ from infogan_export.errors import (
 )
 from infogan_export.evaluation import distances, strokes
 from infogan_export.latent import CategoricalCode, LatentSpec, Noise, UniformCode
-from infogan_export.training import checkpoint, objective, parting
+from infogan_export.training import checkpoint, loop, objective, parting
 from infogan_export.training.augmentation import augment
 from infogan_export.training.batches import Batches, as_input
 from infogan_export.training.checkpoint import (
@@ -783,6 +783,22 @@ def test_refinement_leaves_its_measure_alone_and_batch_norms_at_rest(
     assert not any("running" in name for name in moved)
 
 
+def test_a_q_that_only_watches_learns_on_in_the_refinement(
+    run: Callable[..., Checkpoint],
+) -> None:
+    watching = replace(
+        REFINED_TOY,
+        lambda_categorical=0.0,
+        lambda_uniform=0.0,
+        consistency=Consistency(),
+    )
+    saved = run(watching)
+    assert saved.measure is not None
+    last = max(n for n in saved.discriminator if n.startswith("recognition"))
+    before, after = saved.measure[f"D.{last}"], saved.discriminator[last]
+    assert bool((before != after).reshape(len(after), -1).any(dim=1).all())
+
+
 # --- parting -----------------------------------------------------------------
 
 
@@ -1052,6 +1068,26 @@ def test_resuming_with_another_option_is_refused_by_name(
         run(replace(TOY, **changes), resume=True)
 
 
+@pytest.mark.parametrize("steps", [4, 9])
+def test_a_game_that_has_not_ended_keeps_its_steps(
+    run: Callable[..., Checkpoint], steps: int
+) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        run(on_progress=interrupt_at(3))
+    with pytest.raises(TrainingError, match="another steps;"):
+        run(replace(TOY, steps=steps), resume=True)
+
+
+def test_an_interrupt_while_the_last_step_is_saved_is_heard(
+    run: Callable[..., Checkpoint], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(
+        loop, "save_checkpoint", lambda *_: signal.raise_signal(signal.SIGINT)
+    )
+    with pytest.raises(KeyboardInterrupt):
+        run()
+
+
 def test_resuming_on_other_images_or_without_being_asked_is_refused(
     run: Callable[..., Checkpoint],
 ) -> None:
@@ -1272,6 +1308,33 @@ def test_of_several_seeds_the_best_is_told(
     assert len(told) == 2 and sum(" best" in line for line in told) == 1
 
 
+def test_a_seed_that_fails_leaves_the_others(
+    arguments: list[str], capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    steps = ["--steps", "2", "--consistency", "0"]
+    with pytest.raises(SystemExit, match="0"):
+        main([*arguments, "--seeds", "4", *steps])
+    capsys.readouterr()
+    code, said = fails([*arguments, "--seeds", "3..5", *steps], capsys)
+    assert code == 1 and "mnist-4" in said and "--resume" in said
+    assert not (tmp_path / "runs" / "mnist-3").exists()
+    (tmp_path / "runs" / "mnist-4" / CHECKPOINT_NAME).write_bytes(b"damaged")
+    with pytest.raises(SystemExit, match="1"):
+        main([*arguments, "--seeds", "3..5", *steps, "--resume"])
+    out, err = capsys.readouterr()
+    assert [f"mnist-{n}: trained" in out for n in (3, 4, 5)] == [True, False, True]
+    assert "mnist-4" in err and "1 of 3 runs failed" in err
+
+
+def test_a_game_too_short_for_agreement_is_told(
+    arguments: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    for more, told in ((["--consistency", "0"], False), ([], True)):
+        with pytest.raises(SystemExit, match="0"):
+            main([*arguments, "--steps", "2", "--seeds", f"{int(told)}", *more])
+        assert ("--consistency-start" in capsys.readouterr().err) == told
+
+
 @pytest.mark.parametrize(
     ("more", "said"),
     [
@@ -1280,6 +1343,7 @@ def test_of_several_seeds_the_best_is_told(
         (["--seeds", "one"], "0..4 or 1,5,7"),
         (["--seeds", "0..99999999999999999999"], "more than 1000 seeds"),
         (["--steps", "0"], "steps must be 1 or more, got 0"),
+        (["--steps", "-5"], "steps must be 1 or more, got -5"),
         (["--lambda-cat", "nan"], "lambda categorical must be 0 or more, got nan"),
         (["--ema", "2"], "ema decay must be 0 to 1, got 2"),
         (["--size", "28"], "HEIGHTxWIDTH"),
@@ -1363,25 +1427,25 @@ def test_a_killed_run_goes_on_from_a_whole_checkpoint(
     arguments: list[str], tmp_path: Path
 ) -> None:
     path = tmp_path / "runs" / "mnist-0" / CHECKPOINT_NAME
-    endless = ["--steps", "100000", "--checkpoint-every", "3"]
-    process = subprocess.Popen([SCRIPT, *arguments, *endless], stderr=subprocess.PIPE)
+    long = ["--steps", "150", "--refine-steps", "0"]
+    begun = [SCRIPT, *arguments, *long, "--checkpoint-every", "3"]
+    process = subprocess.Popen(begun, stderr=subprocess.PIPE)
     try:
         deadline = time.monotonic() + 100
         while not path.exists() and time.monotonic() < deadline:
             assert process.poll() is None, process.stderr and process.stderr.read()
             time.sleep(0.05)
-        time.sleep(0.3)  # long enough to be in the middle of a later one
+        time.sleep(0.1)  # long enough to be in the middle of a later one
     finally:
         process.kill()
         process.communicate()
     killed = load_checkpoint(path)
     assert killed.step % 3 == 0
     assert all(bool(w.isfinite().all()) for w in weights(killed).values())
-    steps = killed.step + 4
     with pytest.raises(SystemExit) as left:
-        main([*arguments, "--steps", str(steps), "--refine-steps", "0", "--resume"])
+        main([*arguments, *long, "--resume"])
     assert not left.value.code
-    assert load_checkpoint(path).step == steps
+    assert load_checkpoint(path).step == 150
 
 
 _RANKS = """
@@ -1395,7 +1459,9 @@ trained = loop.train
 def train(*args, **options):
     result = trained(*args, **options)
     rank = os.environ.get("LOCAL_RANK", "0")
-    torch.save(result.generator | result.discriminator, f"{sys.argv[0]}.{rank}")
+    measure = {f"measure.{name}": value for name, value in result.measure.items()}
+    kept = result.generator | result.discriminator | measure
+    torch.save(kept, f"{sys.argv[0]}.{rank}")
     return result
 
 loop.train = train
@@ -1419,10 +1485,13 @@ def test_two_processes_train_one_model(arguments: list[str], tmp_path: Path) -> 
     saved = load_checkpoint(tmp_path / "runs" / "mnist-0" / CHECKPOINT_NAME)
     assert saved.step == 6
     first, second = (torch.load(f"{script}.{rank}") for rank in (0, 1))
-    kept = saved.generator | saved.discriminator
+    assert saved.measure is not None
+    measure = {f"measure.{name}": value for name, value in saved.measure.items()}
+    kept = saved.generator | saved.discriminator | measure
     for name, weight in kept.items():
         assert bool(weight.isfinite().all())
         assert torch.equal(weight, first[name])
         # What batch norm and the residual see is each process's own.
-        if "running" not in name and name != "residual":
+        own = "running" in name or name == "residual"
+        if name.startswith("measure.") or not own:
             assert torch.equal(weight, second[name]), name

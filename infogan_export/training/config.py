@@ -380,6 +380,10 @@ class TrainingConfig:
             for c in self.spec.codes
         }
 
+    def weights_of_Q(self) -> dict[str, float]:
+        """The same for Q's own head, which learns of watched codes too."""
+        return {name: weight or 1.0 for name, weight in self.weights().items()}
+
     def watched(self) -> frozenset[str]:
         """Codes with lambda = 0: Q reads them, nothing else learns of them."""
         return frozenset(n for n, weight in self.weights().items() if weight == 0)

@@ -102,6 +102,8 @@ def bf16_is_fast(accelerator: str = "auto") -> bool:
     if device == "cuda":
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     if device == "cpu":
-        capabilities = torch.cpu.get_capabilities()
+        # Before torch 2.11 or so there is no such function, and no answer.
+        asked = getattr(torch.cpu, "get_capabilities", dict)
+        capabilities: dict[str, object] = asked()
         return bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16"))
     return False

@@ -299,6 +299,8 @@ def repeat(
                 fabric.barrier()
             if stopping:
                 raise KeyboardInterrupt
+        if interrupted():  # while the last step was saved
+            raise KeyboardInterrupt
     assert saved, "a run has one step or more, and the last one is saved"
     return saved
 

@@ -31,7 +31,7 @@ from infogan_export.training.networks import Discriminator
 from infogan_export.training.state import TrainingState, adam, bare
 from infogan_export.training.step import Disguise, descend_G
 
-_PURPOSE = 6  # beside the seed, what a draw is for; 1 to 5 are those of the steps
+_PURPOSE = 6  # beside the seed, what a draw is for; 1 to 5 and 7 are those of the steps
 _IMAGES, _READ = 20_000, 500  # that are looked at, and how many at a time
 _STARTS, _HIDDEN, _BATCH, _STEPS, _RATE = 8, 64, 512, 300, 1e-3
 _CHANGED = 0.1  # of the images of two categories: less than that is the same division

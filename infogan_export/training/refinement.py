@@ -19,7 +19,7 @@ from collections.abc import Iterable
 import numpy as np
 import torch
 from lightning_fabric import Fabric
-from torch import Tensor
+from torch import Tensor, nn
 
 from infogan_export.latent import Latents, LatentSpec
 from infogan_export.training import objective
@@ -49,6 +49,7 @@ def begin(state: TrainingState, config: TrainingConfig, batches: Batches) -> Non
         batches: the real images, each of which is looked at.
     """
     calibrate(state, batches, config)
+    _agree(state.fabric, state.G_ema.module, state.D_ema.module)
     measure = restart(state, config)
     G, D = bare(state.G).eval(), measure.D
     size = config.batch_size * config.refinement.batches
@@ -64,6 +65,14 @@ def begin(state: TrainingState, config: TrainingConfig, batches: Batches) -> Non
         generated, _ = look(map(G, latents))
         weights = objective.equal_shares(config.spec, statistics)
         measure.calibrate(real, weights, generated)
+    _agree(state.fabric, measure)
+
+
+def _agree(fabric: Fabric, *networks: nn.Module) -> None:
+    """Let all processes have the first one's statistics: each saw other images."""
+    if fabric.world_size > 1:
+        for network in networks:
+            network.load_state_dict(fabric.broadcast(network.state_dict()))
 
 
 def refinement_step(
@@ -166,7 +175,7 @@ def _descend_D(
         )
     adversarial, _ = objective.adversarial(config.adversarial)
     loss_D = adversarial(real, fake)
-    L_I = objective.weighted(_bound(spec, statistics, latents), config.weights())
+    L_I = objective.weighted(_bound(spec, statistics, latents), config.weights_of_Q())
     shared = x.new_zeros(())
     if weight:
         shared = objective.shared_information(spec, *of_real)

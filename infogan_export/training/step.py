@@ -19,7 +19,7 @@ from infogan_export.training.state import TrainingState, bare, frozen
 
 # Beside the seed, what a draw is for; 1 and 3 are those of the real images, 5 is that
 # of the refinement.
-MOVEMENT, _DISGUISE, _GUIDANCE = 2, 4, 6
+MOVEMENT, _DISGUISE, _GUIDANCE = 2, 4, 7
 _RESIDUAL_MOMENTUM = 0.02
 
 
@@ -50,8 +50,6 @@ def training_step(
     c = latents[:, spec.noise_dim :]
     sigma = objective.training_deviation(spec).to(fabric.device)
     adversarial_D, _ = objective.adversarial(config.adversarial)
-    # A code with lambda = 0 still teaches Q's head, which watches: see watched().
-    lam_Q = {name: weight or 1.0 for name, weight in config.weights().items()}
 
     movement, guidance = config.consistency, config.guidance
     moved = changed = amounts = None
@@ -73,7 +71,7 @@ def training_step(
         real, fake, statistics, of_pair = judge_all(D, images, disguise, changed)
     L_I = objective.mutual_information_lower_bound(spec, statistics, c, sigma)
     loss_D = adversarial_D(real, fake)
-    loss_Q = -objective.weighted(L_I, lam_Q)
+    loss_Q = -objective.weighted(L_I, config.weights_of_Q())
     consistency = steering = x.new_zeros(())
     if moved is not None:
         consistency = objective.consistency_loss(
