@@ -51,10 +51,10 @@ def main() -> None:
         spec = ending_at(model.spec, value)
         latents, asked = sampled(spec, SHOWN)
         for found in describe_uniform_codes(model.draw, spec, count=SAMPLES):
-            certain = f"{found.correlations[found.name]:.3f}"
+            certain = f"{found.correlations[found.strongest]:.3f}"
             for end in (-value, value):
                 drawn = model.draw(spec.assign(latents, {found.code: end}))
-                row(f"{found.code} {end:g}, {found.name} {certain}", drawn, asked)
+                row(f"{found.code} {end:g}, {found.strongest} {certain}", drawn, asked)
 
 
 if __name__ == "__main__":

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from infogan_export.errors import OutputError, UsageError
+from infogan_export.errors import OutputError
 
+from .data import AS_THEY_ARE, CHANNELS, SIZE, SKIP_BROKEN, read_split
 from .output import say
 
 if TYPE_CHECKING:
@@ -23,13 +24,17 @@ if TYPE_CHECKING:
 
 _AGAINST, _RESULT = "What it is measured against", "What is written"
 
+Size = Annotated[
+    str | None,
+    typer.Option(help=SIZE, rich_help_panel=_AGAINST, show_default=AS_THEY_ARE),
+]
 Channels = Annotated[
     int | None,
-    typer.Option(
-        help="Convert the images: 1 is grey, 3 is colour.",
-        rich_help_panel=_AGAINST,
-        show_default="as they are",
-    ),
+    typer.Option(help=CHANNELS, rich_help_panel=_AGAINST, show_default=AS_THEY_ARE),
+]
+SkipBroken = Annotated[
+    bool,
+    typer.Option("--skip-broken", help=SKIP_BROKEN, rich_help_panel=_AGAINST),
 ]
 
 
@@ -51,7 +56,9 @@ def evaluate(
             rich_help_panel=_AGAINST,
         ),
     ] = None,
+    size: Size = None,
     channels: Channels = None,
+    skip_broken: SkipBroken = False,
     judge: Annotated[
         Path | None,
         typer.Option(
@@ -114,7 +121,7 @@ def evaluate(
     if html is not None:
         require_extra("matplotlib")
     generator = load(model)
-    train, test = read_splits(data, data_dir, channels)
+    train, test = read_splits(data, data_dir, size, channels, skip_broken)
     with progress_bar() as bar:
         found = measure(
             generator,
@@ -145,25 +152,22 @@ def evaluate(
 
 
 def read_splits(
-    data: str | None, data_dir: Path | None, channels: int | None = None
+    data: str | None,
+    data_dir: Path | None,
+    size: str | None,
+    channels: int | None,
+    skip_broken: bool,
 ) -> tuple[ImageSet, ImageSet]:
-    """The training and the test images of a data set.
-
-    Raises:
-        UsageError: neither or both of the options, or channels that are none.
-    """
-    from infogan_export.datasets import load_dataset, read_images
-
-    if (data is None) == (data_dir is None):
-        raise UsageError("give either --data NAME or --data-dir DIR")
-    if channels not in (None, 1, 3):
-        raise UsageError(f"--channels is 1 or 3, got {channels}")
-    if data is not None:
-        read: Callable[..., ImageSet] = partial(load_dataset, data)
-    else:
-        assert data_dir is not None
-        read = partial(read_images, data_dir)
-    return read(channels=channels), read(split="test", channels=channels)
+    """The training and the test images of a data set; errors as `read_split`."""
+    read = partial(
+        read_split,
+        data,
+        data_dir,
+        size=size,
+        channels=channels,
+        skip_broken=skip_broken,
+    )
+    return read(split="train"), read(split="test")
 
 
 def require_room(path: Path | None) -> None:
@@ -218,9 +222,10 @@ def _table(found: Evaluation) -> Table:
     from infogan_export.evaluation.summary import summary
 
     table = Table(box=None, pad_edge=False)
-    table.add_column("figure", no_wrap=True)
+    # In 80 columns, as in a pipe, the longest names break, and no value does.
+    table.add_column("figure", overflow="fold", ratio=1)
     table.add_column("value", justify="right", no_wrap=True)
-    table.add_column("beside it")
+    table.add_column("beside it", overflow="fold", ratio=1)
     for row in summary(found):
         # A model's name comes from a file, which should not steer the terminal.
         table.add_row(*(escape("".join(filter(str.isprintable, c))) for c in row))

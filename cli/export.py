@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from infogan_export.errors import MissingExtraError, UsageError
 
+from .data import AS_THEY_ARE, CHANNELS, SIZE, SKIP_BROKEN, read_split
 from .options import parse_numbers
 from .output import say, tell
 
@@ -39,6 +40,15 @@ def export(
             "recognition on their test split."
         ),
     ] = None,
+    size: Annotated[
+        str | None, typer.Option(help=SIZE, show_default=AS_THEY_ARE)
+    ] = None,
+    channels: Annotated[
+        int | None, typer.Option(help=CHANNELS, show_default=AS_THEY_ARE)
+    ] = None,
+    skip_broken: Annotated[
+        bool, typer.Option("--skip-broken", help=SKIP_BROKEN)
+    ] = False,
     category_name: Annotated[
         str | None,
         typer.Option(
@@ -102,11 +112,15 @@ def export(
         raise MissingExtraError("exporting", "train") from error
     from rich.console import Console
 
-    from infogan_export.datasets import read_images
     from infogan_export.evaluation.judge import Judge
     from infogan_export.evaluation.properties import family
     from infogan_export.pictures import write_golden
 
+    fitted: dict[str, Any] = {
+        "size": size,
+        "channels": channels,
+        "skip_broken": skip_broken,
+    }
     path = run / CHECKPOINT_NAME if run.is_dir() else run
     checkpoint = load_any(path)
     if isinstance(checkpoint, EncoderCheckpoint):
@@ -129,7 +143,7 @@ def export(
                 storage=storage,  # type: ignore[arg-type]
                 description=description,
                 licence=licence,
-                test=_test_split(label_data),
+                test=_test_split(label_data, **fitted),
                 on_stage=status.update,
             )
         _update_manifest(output)
@@ -137,6 +151,7 @@ def export(
         told = "" if mse is None else f", mean squared error {mse:.4f}"
         say(f"{output}: encoder of {about.name}{told}")
         return
+    labelled = read_split(None, label_data, **fitted) if label_data else None
     called = name or path.resolve().parent.name
     folder = output or Path(called)
     with Console(stderr=True).status("") as status:
@@ -153,8 +168,8 @@ def export(
                 notice=read_notice(notice),
                 reach=stretch,
             ),
-            labelled=read_images(label_data) if label_data else None,
-            test=_test_split(label_data),
+            labelled=labelled,
+            test=_test_split(label_data, **fitted),
             judge=Judge(judge) if judge else None,
             on_stage=status.update,
         )
@@ -163,14 +178,14 @@ def export(
     say(f"{folder}: {', '.join(c.name for c in exported.metadata.spec.codes)}")
 
 
-def _test_split(source: Path | None) -> ImageSet | None:
+def _test_split(source: Path | None, **options: Any) -> ImageSet | None:
     """The test images of the labelled ones, where there are any."""
-    from infogan_export.datasets import MissingSplitError, read_images
+    from infogan_export.datasets import MissingSplitError
 
     if source is None:
         return None
     try:
-        return read_images(source, split="test")
+        return read_split(None, source, split="test", **options)
     except MissingSplitError as error:
         tell(f"left out figures on test images: {error}")
         return None

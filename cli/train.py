@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -15,6 +15,7 @@ from infogan_export.errors import (
     unknown,
 )
 
+from .data import AS_THEY_ARE, CHANNELS, SIZE, SKIP_BROKEN, read_split
 from .output import tell
 
 if TYPE_CHECKING:
@@ -57,23 +58,15 @@ def train(
     ] = None,
     size: Annotated[
         str | None,
-        _option("Resize the images to HEIGHTxWIDTH.", _DATA, default="as they are"),
+        _option(SIZE, _DATA, default=AS_THEY_ARE),
     ] = None,
     channels: Annotated[
         int | None,
-        _option(
-            "Convert the images to grey (1) or colour (3).",
-            _DATA,
-            default="as they are",
-        ),
+        _option(CHANNELS, _DATA, default=AS_THEY_ARE),
     ] = None,
     skip_broken: Annotated[
         bool,
-        _option(
-            "Leave out image files that cannot be read, and say how many.",
-            _DATA,
-            "--skip-broken",
-        ),
+        _option(SKIP_BROKEN, _DATA, "--skip-broken"),
     ] = False,
     stage: Annotated[
         str,
@@ -303,7 +296,14 @@ def train(
             guidance=_given(weight=guidance),
             refinement=_given(steps=refine_steps),
         )
-    images = _images(data, data_dir, size, channels, skip_broken)
+    images = read_split(
+        data,
+        data_dir,
+        size=size,
+        channels=channels,
+        skip_broken=skip_broken,
+        aloud=False,
+    )
     fabric = build_fabric(accelerator=accelerator, devices=devices, precision=precision)
     leads = fabric.is_global_zero
     if leads and images.skipped:
@@ -471,35 +471,6 @@ def parse_seeds(text: str) -> list[int]:
             raise UsageError(f"in {part!r} the first seed is above the last")
         seeds |= dict.fromkeys(several)
     return list(seeds)
-
-
-def _images(
-    data: str | None,
-    data_dir: Path | None,
-    size: str | None,
-    channels: int | None,
-    skip_broken: bool,
-) -> ImageSet:
-    from infogan_export.datasets import load_dataset, read_images
-
-    if channels not in (None, 1, 3):
-        raise UsageError(f"--channels is 1 or 3, got {channels}")
-    wanted: dict[str, Any] = {"size": _parse_size(size), "channels": channels}
-    if data is not None and data_dir is None:
-        return load_dataset(data, **wanted)
-    if data_dir is not None and data is None:
-        broken: Literal["skip", "stop"] = "skip" if skip_broken else "stop"
-        return read_images(data_dir, **wanted, on_error=broken)
-    raise UsageError("give either --data NAME or --data-dir DIR")
-
-
-def _parse_size(text: str | None) -> tuple[int, int] | None:
-    if text is None:
-        return None
-    height, cross, width = text.partition("x")
-    if not (cross and height.isdecimal() and width.isdecimal()):
-        raise UsageError(f"--size is HEIGHTxWIDTH, for instance 32x32, got {text!r}")
-    return int(height), int(width)
 
 
 class _ProgressLine:

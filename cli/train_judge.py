@@ -9,7 +9,14 @@ import typer
 
 from infogan_export.errors import MissingExtraError
 
-from .evaluate import Channels, progress_bar, read_splits, require_room
+from .evaluate import (
+    Channels,
+    Size,
+    SkipBroken,
+    progress_bar,
+    read_splits,
+    require_room,
+)
 from .output import say
 
 
@@ -26,7 +33,9 @@ def train_judge(
         str | None,
         typer.Option(help="Download them instead: mnist, fashion-mnist."),
     ] = None,
+    size: Size = None,
     channels: Channels = None,
+    skip_broken: SkipBroken = False,
     epochs: Annotated[
         int, typer.Option(help="Passes over the training images.", min=1)
     ] = 10,
@@ -57,7 +66,7 @@ def train_judge(
         raise MissingExtraError("training a judge", "train") from error
 
     require_room(output)
-    images, test = read_splits(data, data_dir, channels)
+    images, test = read_splits(data, data_dir, size, channels, skip_broken)
     with progress_bar() as bar:
         report = train(
             images,

@@ -78,6 +78,12 @@ class ImageSet:
         digest.update(np.ascontiguousarray(self.images).data)
         return digest.hexdigest()
 
+    def labels_sha256(self) -> str | None:
+        """Digest of the labels as little-endian int64, if there are any."""
+        if self.labels is None:
+            return None
+        return hashlib.sha256(self.labels.astype("<i8").tobytes()).hexdigest()
+
 
 def read_images(
     source: Path,
@@ -163,8 +169,12 @@ def _read_idx_file(images: Path, split: Split) -> ImageSet:
     for part in _SPLITS:
         if images.name in _idx_names(part, "images"):
             if part != split:
-                raise DataError(f"{images} is the {part} split; {split} is asked for")
+                raise MissingSplitError(
+                    f"{images} is the {part} split; {split} is asked for"
+                )
             return _read_idx_pair(images, _idx_path(images.parent, part, "labels"))
+    if split != "train":
+        raise _no_split(images, split, "a file of MNIST's name")
     return _read_idx_pair(images, None)
 
 

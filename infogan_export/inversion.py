@@ -238,8 +238,13 @@ def _refine(
     free = problem.free
     latents, drawn = latents.copy(), problem.draw(latents)
 
+    def among_free(latents: Latents) -> Latents:
+        # By take: what an index array gives lies otherwise in memory where there is
+        # one row, and its sums are rounded in another order.
+        return np.take(latents, free, axis=1)
+
     def cost_of(latents: Latents, drawn: Floats, rows: NDArray[np.int64]) -> Floats:
-        away = (latents - centre[rows])[:, free]
+        away = among_free(latents - centre[rows])
         total: Floats = _square(drawn - x[rows]) + (problem.near * away**2).sum(axis=1)
         return total
 
@@ -252,9 +257,9 @@ def _refine(
         here, seen = latents[rows], drawn[rows]
         if renewed:
             J = problem.jacobian(here, seen)
-        pull = problem.near * (here - centre[rows])[:, free]
+        pull = problem.near * among_free(here - centre[rows])
         gradient = np.matmul(J, (seen - x[rows])[..., None])[..., 0] + pull
-        step = _step(problem, J, gradient, here[:, free], damping[rows])
+        step = _step(problem, J, gradient, among_free(here), damping[rows])
         there = here.copy()
         there[:, free] = np.clip(here[:, free] + step, problem.low, problem.high)
         drawn_there = problem.draw(there)
@@ -265,7 +270,7 @@ def _refine(
         latents[moved], drawn[moved] = there[better], drawn_there[better]
         cost[moved] = after[better]
         damping[rows] *= np.where(better, _EASED, _STIFFENED)
-        J = _broyden(J, (there - here)[:, free], drawn_there - seen)
+        J = _broyden(J, among_free(there - here), drawn_there - seen)
         if renewed:  # hardly a gain although J was right: done
             going = gain >= tolerance
             rows, J = rows[going], J[going]

@@ -122,6 +122,15 @@ class Model:
         """The digest of the generator's file; '' for a ready session."""
         return self._generator.sha256
 
+    @property
+    def recognition_sha256(self) -> str | None:
+        """The digest of the recognition network's file; None where there is none.
+
+        Raises:
+            ModelError: it is damaged, or another generator's.
+        """
+        return self._other("recognition").sha256 if self._has("recognition") else None
+
     def latents(
         self,
         count: int | None = None,

@@ -21,7 +21,13 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from infogan_export import datasets
-from infogan_export.datasets import DATASETS, load_dataset, read_idx, read_images
+from infogan_export.datasets import (
+    DATASETS,
+    MissingSplitError,
+    load_dataset,
+    read_idx,
+    read_images,
+)
 from infogan_export.errors import DataError, MissingExtraError, UsageError
 
 rng = np.random.default_rng(0)
@@ -329,6 +335,11 @@ def test_a_split_that_is_not_there(tmp_path: Path) -> None:
             read_images(tmp_path / name, split="test")
     with pytest.raises(DataError, match="is the train split; test is asked for"):
         read_images(tmp_path / "idx" / "train-images-idx3-ubyte", split="test")
+    own = tmp_path / "idx" / "own.idx3-ubyte"
+    (tmp_path / "idx" / "train-images-idx3-ubyte").rename(own)
+    assert len(read_images(own))
+    with pytest.raises(MissingSplitError, match="no test split"):
+        read_images(own, split="test")
 
 
 def test_a_damaged_image_is_one_error_without_warnings(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from types import ModuleType
 
 import numpy as np
 import pytest
+from PIL import Image
 
 pytest.importorskip("scipy")
 pytest.importorskip("sklearn")
@@ -19,7 +20,6 @@ pytest.importorskip("sklearn")
 pytest.importorskip("matplotlib")
 
 from infogan_export.cli import main
-
 from infogan_export.datasets import ImageSet
 from infogan_export.errors import DataError, MissingExtraError, UsageError
 from infogan_export.evaluation import association as assoc
@@ -253,6 +253,25 @@ def test_copies_of_training_images_are_found(model, sets):
     assert np.bincount([thirds[i] for i, _ in found.closest]).tolist() == [7, 7, 6]
 
 
+def test_real_neighbours_are_those_of_a_draw_whatever_the_order(model, sets):
+    test, train = sets["test"], sets["train"]
+    by_class = np.argsort(test.labels, kind="stable")
+    drawn = model.sample(100, seed=5)
+    medians = [
+        nearest_training(
+            drawn, test.images[order][..., 0], train.images[..., 0]
+        ).test_median
+        for order in (by_class, by_class[::-1], np.arange(300))
+    ]
+    np.testing.assert_allclose(medians, np.mean(medians), rtol=0.1)
+
+
+def test_neighbours_need_a_hundred_test_images(model, sets):
+    few = ImageSet(sets["test"].images[:99], None, "few")
+    found = evaluate(model, test=few, train=sets["train"], samples=100)
+    assert "there are 99" in found.skipped["neighbours"]
+
+
 def test_inception_sees_grey_images_in_three_channels(model, sets, monkeypatch):
     torch = pytest.importorskip("torch")
 
@@ -363,12 +382,31 @@ def test_the_command_prints_a_table_and_writes_both_files(command):
     assert written.conditions.seed == 3
     assert written.conditions.samples == 100
     assert "100.00%" in out
+    assert "H(c)" in out  # beside it, in 80 columns too
     assert "left out asked: no judge was given" in out
     assert Path("r.html").read_text().startswith("<!doctype html>")
 
 
+def test_images_are_fitted_and_broken_ones_left_out_when_asked(command, sets, tmp_path):
+    for part in ("train", "test"):
+        for index, image in enumerate(sets[part].images[:110, ..., 0]):
+            large = Image.fromarray(image).resize((8 + 8 * (index % 2),) * 2)
+            folder = tmp_path / "data" / part / str(sets[part].labels[index])
+            folder.mkdir(parents=True, exist_ok=True)
+            large.save(folder / f"{index}.png")
+        (folder / "broken.png").write_text("no image")
+    given = ["--data-dir", str(tmp_path / "data")]
+    code, _, err = command(*given)
+    assert code == 1 and "--size" in err
+    code, _, err = command(*given, "--size", "8x8")
+    assert code == 1 and "broken.png" in err
+    code, out, err = command(*given, "--skip-broken", "--size", "8x8")
+    assert code == 0 and "beside" in out
+    assert err.count("left out 1 broken files") == 2
+
+
 def test_an_interrupted_evaluation_leaves_nothing(command, monkeypatch):
-    def interrupt(*_):
+    def interrupt(*_, **__):
         raise KeyboardInterrupt
 
     monkeypatch.setattr(evaluate_module, "nearest_training", interrupt)

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+
 from infogan_export.cli import main
 
 pytest.importorskip("scipy")
@@ -197,7 +198,7 @@ def test_information_is_read_in_noisy_images_where_q_learned_from_such(tiny):
     images = plain.draw(latents)
 
     def nats(model):
-        read = information.read_as_trained(model, images)
+        read = information.read_with_noise(model, images)
         return information.information_by_code(latents, read)["slant"].nats
 
     assert nats(plain) > nats(noisy) + 0.1

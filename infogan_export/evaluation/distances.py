@@ -149,13 +149,13 @@ def _squared_radii(points: Features, neighbours: Sequence[int]) -> list[Features
 
 def _squared_distances(a: Features, b: Features) -> Iterator[tuple[int, Features]]:
     """Rows of the matrix of squared distances, a chunk at a time, and their start."""
-    lengths = (b**2).sum(axis=1)
+    lengths = np.einsum("ij,ij->i", b, b)
     for start in range(0, len(a), _CHUNK):
         rows = a[start : start + _CHUNK]
         squared = rows @ b.T
         squared *= -2
         squared += lengths
-        squared += (rows**2).sum(axis=1)[:, None]
+        squared += np.einsum("ij,ij->i", rows, rows)[:, None]
         yield start, np.maximum(squared, 0, out=squared)
 
 

@@ -33,12 +33,13 @@ from infogan_export.evaluation.figures import (
 )
 from infogan_export.evaluation.information import (
     information_by_code,
-    read_as_trained,
+    read_with_noise,
 )
 from infogan_export.evaluation.judge import JudgeReport
 from infogan_export.evaluation.naming import CodeEvidence, describe_uniform_codes
 from infogan_export.evaluation.properties import Family, family
 from infogan_export.latent import CategoricalCode, Latents, LatentSpec, UniformCode
+from infogan_export.limits import require_memory
 from infogan_export.runtime import Categories, Model, Recognition
 from infogan_export.traversal import traverse
 
@@ -52,7 +53,8 @@ FEWEST_SAMPLES = 100
 SWEEP_STEPS = 11
 PARTS = 10
 NEIGHBOURS_SHOWN = 20
-_NEIGHBOURS_COMPARED = 1000
+_NEIGHBOURS_COMPARED, _NEIGHBOURS_LEAST = 1000, 100
+_BLOCK = 5000  # training images in float32 at a time
 
 
 class FeatureNetwork(Protocol):
@@ -124,6 +126,11 @@ def evaluate(
         raise UsageError(f"at least {fewest} samples are needed, got {samples}")
     if draws < 1:
         raise UsageError(f"at least 1 draw is needed, got {draws}")
+    require_memory(
+        samples * (int(np.prod(model.image_shape)) + 4 * spec.dim),
+        purpose=f"{samples:,} samples",
+        advice="ask for fewer",
+    )
     network = features or judge
     latents = spec.sample(samples, seed=seed)
     images = model.draw(latents)
@@ -168,12 +175,15 @@ def evaluate(
         conditions=Conditions(
             model=model.name,
             model_sha256=model.sha256,
+            recognition_sha256=_recognition_digest(model),
             baseline=None if baseline is None else baseline.name,
+            baseline_sha256=None if baseline is None else baseline.sha256,
             data=test.name,
             train_images=len(train),
             test_images=len(test),
             train_sha256=train.sha256(),
             test_sha256=test.sha256(),
+            labels_sha256=test.labels_sha256(),
             judge=None if judge is None else judge.report,
             judge_sha256=None if judge is None else judge.sha256,
             features=None if network is None else network.name,
@@ -202,13 +212,21 @@ def evaluate(
         ),
         leakage=part("leakage", lambda: _leakage(model, judge, samples, seed=seed)),
         neighbours=part(
-            "neighbours", lambda: nearest_training(images, real, known, categories)
+            "neighbours",
+            lambda: nearest_training(images, real, known, categories, seed=seed),
         ),
         skipped=skipped,
     )
     if progress is not None:
         progress(PARTS, PARTS, "done")
     return result
+
+
+def _recognition_digest(model: Model) -> str | None:
+    try:
+        return model.recognition_sha256
+    except ModelError:  # damaged: the parts that need it are left out
+        return None
 
 
 def require_extra(*modules: str) -> None:
@@ -252,6 +270,8 @@ def nearest_training(
     test: Images,
     train: Images,
     categories: NDArray[np.int64] | None = None,
+    *,
+    seed: int = 0,
 ) -> Neighbours:
     """Look for memorised training images among the generated ones.
 
@@ -259,9 +279,14 @@ def nearest_training(
     ones would be nothing but the thinnest strokes.
     """
     count = min(_NEIGHBOURS_COMPARED, len(generated), len(test))
-    known = _pixels(train)
-    which, near = distances.nearest(_pixels(generated[:count]), known)
-    _, usual = distances.nearest(_pixels(test[:count]), known)
+    if count < _NEIGHBOURS_LEAST:
+        raise _Skipped(
+            f"of {_NEIGHBOURS_LEAST} test images or more, 1% is one; there are {count}"
+        )
+    # A draw of them: an image folder is in the order of its classes.
+    chosen = np.sort(np.random.default_rng(seed).permutation(len(test))[:count])
+    which, near = _nearest(generated[:count], train)
+    _, usual = _nearest(test[chosen], train)
     groups = np.zeros(count, int) if categories is None else categories[:count]
     rank = np.zeros(count, int)
     for group in np.unique(groups):
@@ -282,6 +307,20 @@ def nearest_training(
         first=pairs(np.arange(min(NEIGHBOURS_SHOWN, count))),
         closest=pairs(closest),
     )
+
+
+def _nearest(
+    images: Images, others: Images
+) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """Which of the others is closest to each image, and its distance."""
+    points = _pixels(images)
+    which, near = np.zeros(len(points), np.int64), np.full(len(points), np.inf)
+    for start in range(0, len(others), _BLOCK):
+        block = _pixels(others[start : start + _BLOCK])
+        found, apart = distances.nearest(points, block)
+        closer = apart < near
+        which[closer], near[closer] = start + found[closer], apart[closer]
+    return which, near
 
 
 def _pixels(images: Images) -> NDArray[np.float32]:
@@ -315,7 +354,7 @@ def _information(
     if not model.spec.codes:
         raise _Skipped("the model has no codes")
     try:
-        read = read_as_trained(model, images, seed=seed)
+        read = read_with_noise(model, images, seed=seed)
     except ModelError as error:  # it is missing, or damaged
         raise _Skipped(str(error)) from error
     bounds = information_by_code(latents, read)

@@ -18,14 +18,16 @@ Where = Literal["inner", "prior", "end", "ends"]
 
 @dataclass(frozen=True)
 class Conditions:
-    """What was measured with what: all that the figures depend on.
+    """What was measured with what.
 
     Attributes:
         model, model_sha256: the generator's name and the digest of its file.
-        baseline: name of the model beside it, if any.
+        recognition_sha256: digest of its recognition network's, if any.
+        baseline, baseline_sha256: the model beside it, if any, likewise.
         data: name of the image sets.
         train_images, test_images: how many there are.
         train_sha256, test_sha256: digests of their pixels.
+        labels_sha256: digest of the test images' labels, if any.
         judge, judge_sha256: the classifier, and the digest of its file.
         features: the network whose features distances are taken in.
         samples: images generated for a figure.
@@ -34,12 +36,15 @@ class Conditions:
 
     model: str
     model_sha256: str
+    recognition_sha256: str | None
     baseline: str | None
+    baseline_sha256: str | None
     data: str
     train_images: int
     test_images: int
     train_sha256: str
     test_sha256: str
+    labels_sha256: str | None
     judge: JudgeReport | None
     judge_sha256: str | None
     features: str | None

@@ -92,14 +92,15 @@ def uniform_information(
     return _bound(nats, error, level, ceiling=None)
 
 
-def read_as_trained(
+def read_with_noise(
     model: Model, images: NDArray[np.uint8], *, seed: int = 0
 ) -> Recognition:
-    """What Q reads in generated images, shown as those that it learned from.
+    """What Q reads in generated images that are slightly noisy, and then blurred.
 
     Where the recipe has noise for Q, the images get it, so that what counts is
-    seen rather than hidden in fine texture; its blur is part of the recognition
-    network.  Noise goes before that blur here, and after it in training.
+    seen rather than hidden in fine texture.  The blur is part of the recognition
+    network, and averages noise that comes before it: of that of ``faces``, a quarter
+    of the deviation is left.  Training adds its noise after the blur.
 
     Args:
         model: with its recognition network.

@@ -101,7 +101,10 @@ class Judge:
         except OSError as error:
             raise ModelError(f"no judge at {path}: {error.strerror}") from error
         session = start_session(content, Path(path), RuntimeOptions())
-        metadata: dict[str, str] = session.get_modelmeta().custom_metadata_map
+        try:
+            metadata: dict[str, str] = session.get_modelmeta().custom_metadata_map
+        except UnicodeDecodeError:
+            raise ModelError(f"{path} is damaged: a name in it is no text") from None
         if METADATA_KEY not in metadata:
             raise ModelError(
                 f"{path} is not a judge: its metadata lacks {METADATA_KEY!r}"

@@ -8,7 +8,7 @@ from infogan_export.datasets import ImageSet
 from infogan_export.evaluation.association import match_categories
 from infogan_export.evaluation.information import (
     information_by_code,
-    read_as_trained,
+    read_with_noise,
 )
 from infogan_export.evaluation.judge import Judge
 from infogan_export.evaluation.naming import CodeEvidence, describe_uniform_codes
@@ -47,7 +47,7 @@ def measure(
     """
     latents = model.latents(SAMPLES, seed=seed)
     images = model.draw(latents)
-    bounds = information_by_code(latents, read_as_trained(model, images, seed=seed))
+    bounds = information_by_code(latents, read_with_noise(model, images, seed=seed))
     figures = {f"information/{name}": bound.nats for name, bound in bounds.items()}
     figures |= _of_codes(model, evidence, measured)
     if model.spec.categorical:
