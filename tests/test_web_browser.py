@@ -211,6 +211,18 @@ def test_lock_keeps_the_noise_and_again_draws_other_codes(shown: Shown):
     assert "set.digit" in shown.page.url
 
 
+def test_what_is_drawn_for_locked_noise_is_within_the_knobs(shown: Shown):
+    shown.open("#model=mnist&seed=5&lock=1")
+    shown.page.evaluate("Math.random = () => 0")  # seed 0: a thickness of 2.03
+    shown.page.click("#again")
+    shown.settled()
+    assert "set.thickness=2&" in shown.page.url + "&"
+    first, link = shown.pixels(), shown.page.url
+    shown.open(link.removeprefix(shown.address))
+    assert (shown.pixels() == first).all()
+    expect(shown.page.locator(".notice")).to_have_count(0)
+
+
 def test_a_link_shows_the_same_again(shown: Shown):
     shown.open("#model=mnist&seed=3&view=sheet&cells=9&set.digit=2&set.slant=0.7")
     first, link = shown.pixels(), shown.page.url
@@ -346,6 +358,45 @@ def test_another_model_keeps_seed_and_view(shown: Shown):
     picture = shown.pixels()
     assert picture.shape == (16, 24, 4)
     assert (picture[..., 0] != picture[..., 2]).any()
+
+
+def test_the_model_that_is_chosen_last_is_shown(shown: Shown):
+    shown.open("#model=mnist&seed=9")
+    held = []
+    shown.page.route("**/models/faces/card.json", held.append)
+    shown.page.select_option("#model", "faces")
+    while not held:
+        shown.page.wait_for_timeout(50)
+    shown.page.select_option("#model", "mnist-gan")
+    shown.settled()
+    held[0].continue_()
+    shown.settled()
+    assert "mnist-gan" in shown.page.title()
+    assert "model=mnist-gan&seed=9" in shown.page.url
+    assert shown.page.input_value("#model") == "mnist-gan"
+
+
+def test_a_gif_is_of_what_was_shown_when_it_was_asked_for(shown: Shown):
+    shown.open("#model=mnist&seed=1&view=sheet&cells=9")
+    with shown.page.expect_download(timeout=PATIENCE) as waiting:
+        shown.page.evaluate(
+            "document.getElementById('gif').click();"
+            "document.querySelector('[name=view][value=one]').click()"
+        )
+    film = Image.open(waiting.value.path())
+    assert film.width == film.height > 84
+    assert shown.page.input_value("[name=view]:checked") == "one"
+
+
+def test_a_smaller_sheet_is_still_reached_by_the_keyboard(shown: Shown):
+    shown.open("#model=mnist&seed=1&view=sheet&cells=9")
+    shown.page.locator("#picture-cells button").first.focus()
+    for key in ("ArrowDown", "ArrowDown", "ArrowRight"):
+        shown.page.keyboard.press(key)
+    shown.page.select_option("#cells", "4")
+    shown.settled()
+    stops = shown.page.locator("#picture-cells button[tabindex='0']")
+    expect(stops).to_have_count(1)
 
 
 def test_the_keyboard_alone_is_enough(shown: Shown):

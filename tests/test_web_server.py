@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import anyio
 import httpx
 import numpy as np
 import pytest
@@ -88,6 +89,29 @@ def test_latents_that_are_none_are_refused(client, content, status):
 def test_an_upload_that_is_no_image_of_the_model_is_refused(client):
     for content in (b"GIF89a", bytes(65), b""):
         assert client.post("/models/tiny/recognize", content=content).status_code == 400
+
+
+def test_an_upload_that_is_broken_off_is_no_failure_of_ours(tiny: Path):
+    app = build_app(Gallery(str(tiny.parent)))
+    headers = [(b"host", b"127.0.0.1"), (b"content-length", b"64")]
+    scope = {
+        **{"type": "http", "method": "POST", "path": "/models/tiny/recognize"},
+        **{"headers": headers, "query_string": b"", "scheme": "http"},
+    }
+    parts = [
+        {"type": "http.request", "body": b"abc", "more_body": True},
+        {"type": "http.disconnect"},
+    ]
+    sent = []
+
+    async def receive():
+        return parts.pop(0)
+
+    async def send(message):
+        sent.append(message)
+
+    anyio.run(app, scope, receive, send)
+    assert sent[0]["status"] == 400
 
 
 @pytest.mark.parametrize(

@@ -21,7 +21,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.middleware.trustedhost import TrustedHostMiddleware
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
@@ -178,6 +178,8 @@ async def _body(request: Request) -> bytes:
                 body += chunk
                 if len(body) > MAX_BODY:
                     raise _too_long()
+    except ClientDisconnect:  # nobody is there to read this
+        raise HTTPException(400, "the body was broken off") from None
     except TimeoutError:
         raise HTTPException(408, "the body did not arrive in time") from None
     return bytes(body)

@@ -11,7 +11,9 @@ import { fitInto, inverted, openImage, toPixels } from "./reading.js";
 import {
   commandLine, FILM, filmRecord, stageRecord, stripRecord, toJson,
 } from "./record.js";
-import { CELLS, clamp, countOf, fromHash, initialState, modelIn, toHash } from "./state.js";
+import {
+  CELLS, clamp, countOf, fromHash, initialState, modelIn, settable, toHash,
+} from "./state.js";
 
 const STILL_STEP = 700; // ms a step of the sweep, where motion is not wanted
 const SETTLE = 250; // ms without a change before the address follows
@@ -126,6 +128,7 @@ const settle = pausing(() => {
 }, SETTLE);
 
 function refresh() {
+  state.start = Math.min(state.start, MAX_INDEX + 1 - count());
   refreshControls();
   redrawStage();
   redrawStripSoon();
@@ -199,7 +202,7 @@ function again() {
   const drawn = layout.sample(1, { seed });
   const codes = layout.codes.map((code) => {
     const value = layout.read(drawn, code.name);
-    return [code.name, isCategorical(code) ? value : Number(value.toFixed(2))];
+    return [code.name, isCategorical(code) ? value : settable(code, value)];
   });
   change({ codes: Object.fromEntries(codes) });
 }
@@ -222,12 +225,13 @@ async function readFile(file) {
   await readPixels(toPixels(fitInto(image, card.image_shape), card.image_shape));
 }
 
+let reading = 0; // how often: only the latest is shown
+
 async function readPixels(pixels) {
-  try {
-    read = { pixels, codes: await drawing.recognize(card, pixels) };
-  } catch (error) {
-    return tell(error);
-  }
+  const mine = ++reading, of = card;
+  const codes = await drawing.recognize(card, pixels).catch(tell);
+  if (!codes || mine !== reading || of !== card) return;
+  read = { pixels, codes };
   paint($("read-picture"), sheet(pixels, card.image_shape, 1));
   const lines = layout.codes.flatMap((code) => {
     const found = read.codes[code.name];
@@ -244,9 +248,7 @@ function useReading() {
   pause();
   const codes = layout.codes.map((code) => {
     const found = read.codes[code.name];
-    return [code.name, isCategorical(code)
-      ? found.category
-      : Number(clamp(found.mean, code.sweep_low, code.sweep_high).toFixed(2))];
+    return [code.name, isCategorical(code) ? found.category : settable(code, found.mean)];
   });
   change({ codes: Object.fromEntries(codes) });
 }
@@ -263,8 +265,11 @@ const currentCommand = () => {
   return commandLine(make(), `${card.name}.${ending}`);
 };
 
+// What a file shows is settled before it is drawn: by then the page may show another.
+
 async function takePng(record, latents, across, name) {
-  const picture = sheet(await drawn(latents), card.image_shape, across, record.options.scale);
+  const shape = card.image_shape;
+  const picture = sheet(await drawn(latents), shape, across, record.options.scale);
   download(await toPng(picture, record), `${name}.png`);
 }
 
@@ -279,15 +284,18 @@ function takeStrip() {
 async function takeGif() {
   const record = records.film.make(), number = FILM.fps * FILM.seconds;
   const phases = Array.from({ length: number }, (_, i) => i / number);
-  const values = phases.map((phase) => swing(along(), phase)), each = count();
+  const values = phases.map((phase) => swing(along(), phase));
+  const of = card, wide = columns(), latents = latentsAlong(values, count());
   const progress = (part) => ($("working").textContent = `Drawing ${Math.round(100 * part)} %`);
-  const images = await drawn(latentsAlong(values, each), progress);
-  const size = images.length / number;
-  const frames = values.map((_, i) =>
-    sheet(images.subarray(i * size, (i + 1) * size), card.image_shape, columns(), record.options.scale));
-  const isGrey = card.image_shape[0] === 1;
-  download(toGif(frames, { grey: isGrey, fps: FILM.fps, comment: toComment(record) }), `${card.name}.gif`);
-  $("working").textContent = "";
+  try {
+    const images = await drawn(latents, progress), size = images.length / number;
+    const frames = values.map((_, i) =>
+      sheet(images.subarray(i * size, (i + 1) * size), of.image_shape, wide, record.options.scale));
+    const grey = of.image_shape[0] === 1;
+    download(toGif(frames, { grey, fps: FILM.fps, comment: toComment(record) }), `${of.name}.gif`);
+  } finally {
+    $("working").textContent = "";
+  }
 }
 
 function takeJson() {
@@ -313,10 +321,29 @@ async function copy(text, button) {
 
 // --- models ------------------------------------------------------------------
 
+let opening = 0; // how often: the model that was chosen last is shown
+
+/** Whether the model is the one to show: not where another was chosen meanwhile. */
 async function openModel(name) {
+  const mine = ++opening;
+  if (card?.name === name) {
+    $("model").value = name;
+    return true;
+  }
   const { folder } = models.find((model) => model.name === name);
   const at = new URL(`models/${encodeURIComponent(folder)}/card.json`, document.baseURI);
-  card = { ...(await (await fetchChecked(at)).json()), folder };
+  let found;
+  try {
+    found = { ...(await (await fetchChecked(at)).json()), folder };
+  } catch (error) {
+    if (mine === opening) {
+      $("model").value = card?.name ?? name;
+      $("stage").ariaBusy = $("strip").ariaBusy = "false";
+    }
+    throw error;
+  }
+  if (mine !== opening) return false;
+  card = found;
   layout = new Layout(card);
   document.title = `${name} · InfoGAN explorer`;
   $("description").textContent = card.description;
@@ -328,13 +355,14 @@ async function openModel(name) {
   $("codes").replaceChildren(...[...knobs.values()].map(({ root }) => root));
   $("along").replaceChildren(
     ...layout.codes.map(({ name: value }) => element("option", { value, textContent: value })));
+  return true;
 }
 
 async function switchModel(name) {
   pause();
-  const old = state;
   $("stage").ariaBusy = $("strip").ariaBusy = "true";
-  await openModel(name);
+  if (!(await openModel(name))) return;
+  const old = state;
   const kept = Object.entries(old.codes).filter(([code, value]) => {
     const here = layout.code(code);
     return here && (isCategorical(here) ? value < here.size
@@ -350,14 +378,15 @@ async function switchModel(name) {
 /** Show what the address says. */
 async function follow() {
   pause();
-  const wanted = modelIn(location.hash);
+  const { hash } = location; // while a model is fetched, the address may change
+  const wanted = modelIn(hash);
   const known = models.some(({ name }) => name === wanted);
   if (wanted && !known) {
     tell(`There is no model “${wanted.slice(0, 40)}” here; this is ${models[0].name}.`);
   }
   const name = known ? wanted : models[0].name;
-  if (card?.name !== name) await openModel(name);
-  const { state: found, faults } = fromHash(location.hash, name, layout);
+  if (!(await openModel(name))) return;
+  const { state: found, faults } = fromHash(hash, name, layout);
   state = found;
   faults.forEach(tell);
   refresh();
@@ -380,7 +409,11 @@ function listen() {
   on("seed", "change", () => typed($("seed"), MAX_SEED, "a seed", BigInt));
   on("start", "change", () => typed($("start"), MAX_INDEX, "an image's index", Number));
   on("codes", "submit", (event) => event.preventDefault());
-  on("file", "change", async () => { await readFile($("file").files[0]); $("file").value = ""; });
+  on("file", "change", async () => {
+    const [file] = $("file").files;
+    $("file").value = ""; // or the same one, corrected, could not be chosen again
+    await readFile(file);
+  });
   on("read-own", "click", () => readPixels(
     shown.slice(0, card.image_shape.reduce((a, b) => a * b))));
   on("invert", "click", () => readPixels(inverted(read.pixels)));

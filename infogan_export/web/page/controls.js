@@ -62,7 +62,8 @@ function slider(code, onChange) {
   });
   range.addEventListener("input", () => onChange(code.name, Number(range.value)));
   number.addEventListener("input", () => {
-    if (number.value !== "" && number.validity.valid | number.validity.stepMismatch) {
+    const { badInput, rangeOverflow, rangeUnderflow } = number.validity;
+    if (number.value !== "" && !(badInput || rangeOverflow || rangeUnderflow)) {
       onChange(code.name, Number(number.value));
     }
   });
@@ -121,6 +122,7 @@ export function cells(root, onPick) {
       button.ariaLabel = labels[index];
       button.setAttribute("aria-current", String(index === current));
     });
+    if (labels.length && !all().some(({ tabIndex }) => tabIndex === 0)) root.firstChild.tabIndex = 0;
   };
 }
 

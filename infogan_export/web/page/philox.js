@@ -37,6 +37,10 @@ export function philox4x32([c0, c1, c2, c3], [k0, k1]) {
 
 /** Words (count, width) for images `start` ... of a seed (a BigInt). */
 export function words(seed, start, count, width, purpose) {
+  if (seed < 0n || seed > MAX_SEED) throw new RangeError(`a seed is 0 to ${MAX_SEED}, got ${seed}`);
+  if (!(start >= 0 && start + count - 1 <= MAX_INDEX)) {
+    throw new RangeError(`image indices are 0 to ${MAX_INDEX}, got ${count} from ${start}`);
+  }
   const key = [Number(seed & 0xffffffffn), Number(seed >> 32n)];
   const result = new Uint32Array(count * width);
   for (let image = 0; image < count; image++) {

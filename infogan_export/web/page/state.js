@@ -105,6 +105,10 @@ export function fromHash(hash, model, layout) {
   return { state, faults };
 }
 
+/** A uniform code's value as knobs and the address hold it. */
+export const settable = (code, value) =>
+  clamp(Number(value.toFixed(2)), code.sweep_low, code.sweep_high);
+
 export const clamp = (value, low, high) => Math.min(Math.max(value, low), high);
 
 /** A code's value as people and the command line write it. */
