@@ -15,7 +15,7 @@ from .options import (
     Show,
     output_option,
     parse_images,
-    read_settings,
+    parse_settings,
 )
 from .output import chosen_output, save, show_picture
 
@@ -69,12 +69,11 @@ def arithmetic(
     from infogan_export.runtime import load
 
     target = chosen_output(output, "arithmetic.png", show=show, endings=IMAGE_ENDINGS)
-    loaded = load(model)
     sheet = arithmetic_sheet(
-        loaded,
+        load(model),
         [parse_images(text) for text in plus or ()],
         [parse_images(text) for text in minus or ()],
-        codes=read_settings(settings, loaded.spec),
+        codes=parse_settings(settings),
         seed=seed,
         noise=noise,
         scale=scale,

@@ -23,7 +23,7 @@ from .options import (
     Vary,
     output_option,
     parse_ranges,
-    read_settings,
+    parse_settings,
 )
 from .output import ProgressBar, chosen_output, play, save
 from .subjects import read_from
@@ -99,7 +99,7 @@ def gif(
 
     default = "walk.gif" if walk else "traversal.gif"
     target = chosen_output(output, default, show=show, endings=ANIMATION_ENDINGS)
-    varied = parse_ranges(ranges)
+    codes, varied = parse_settings(settings), parse_ranges(ranges)
     across = len(images) if images else 3
     film = Film(
         (1 if images else 3) if rows is None else rows,
@@ -111,7 +111,6 @@ def gif(
         padding,
     )
     loaded = load(model)
-    codes = read_settings(settings, loaded.spec)
     if walk:
         if images:
             raise UsageError("--walk goes through draws: no --from; see `morph`")

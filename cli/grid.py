@@ -21,7 +21,7 @@ from .options import (
     Vary,
     output_option,
     parse_ranges,
-    read_settings,
+    parse_settings,
 )
 from .output import chosen_output, save, show_picture
 from .subjects import read_from
@@ -79,7 +79,7 @@ def grid(
         vary or (),
         ranges=parse_ranges(ranges),
         steps=steps or (),
-        codes=read_settings(settings, loaded.spec),
+        codes=parse_settings(settings),
         rows=rows,
         seed=seed,
         start=start,

@@ -5,14 +5,11 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
 from infogan_export.errors import UsageError
-
-if TYPE_CHECKING:
-    from infogan_export.latent import LatentSpec
 
 MOST_IMAGES = 1000
 PICTURE_FILE = "File to write: .png, .jpg or .webp; - is stdout."
@@ -136,19 +133,6 @@ def parse_settings(settings: Sequence[str] | None) -> dict[str, str | list[float
         except ValueError:
             weights = []
         values[name] = weights if len(weights) > 1 else value
-    return values
-
-
-def read_settings(
-    settings: Sequence[str] | None, spec: LatentSpec
-) -> dict[str, str | list[float]]:
-    """The same for a model: each value is one for all images.
-
-    Raises:
-        UsageError: as `parse_settings`, an unknown code, or several values.
-    """
-    values = parse_settings(settings)
-    spec.require_single(values)
     return values
 
 

@@ -74,7 +74,8 @@ def play(frames: Iterable[Picture], *, fps: float) -> None:
         if lines:
             out.control(Control.move(0, -lines))
         with out.capture() as drawn:
-            show(frame, out)
+            # A frame that scrolls could not be drawn over by the next one.
+            show(frame, out, height=max(out.height - 1, 1))
         out.file.write(drawn.get())
         out.file.flush()
         lines = drawn.get().count("\n")

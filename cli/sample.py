@@ -17,7 +17,7 @@ from .options import (
     Show,
     Start,
     output_option,
-    read_settings,
+    parse_settings,
 )
 from .output import STDOUT, ProgressBar, chosen_output, save, say, show_picture
 
@@ -63,6 +63,7 @@ def sample(
 
     if output == "":
         raise UsageError("-o names no file")
+    codes = parse_settings(settings)
     write = None if output in (None, STDOUT) else stream_writer(str(output))
     if write is not None:
         if show or labels or (columns, scale, padding) != (None, None, 2):
@@ -70,11 +71,9 @@ def sample(
                 "--show, --columns, --scale, --padding and --labels are for a sheet "
                 "(.png)"
             )
-        loaded = load(model)
-        codes = read_settings(settings, loaded.spec)
         with ProgressBar(count, str(output)) as advance:
             write(
-                loaded,
+                load(model),
                 str(output),
                 count,
                 codes=codes,
@@ -85,11 +84,10 @@ def sample(
         say(f"{output}: {count:,} images")
         return
     target = chosen_output(output, "sample.png", show=show, endings=ENDINGS)
-    loaded = load(model)
     sheet = sample_sheet(
-        loaded,
+        load(model),
         count,
-        codes=read_settings(settings, loaded.spec),
+        codes=codes,
         seed=seed,
         start=start,
         columns=columns,

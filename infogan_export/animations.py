@@ -199,6 +199,7 @@ def traversal_animation(
     """
     film = (film or Film()).fitted(model)
     codes, spec = codes or {}, model.spec
+    spec.require_single(codes)
     if subjects is not None:
         require_subjects(subjects, film.samples, seed, start)
     names = names_to_vary(spec, vary, codes)
@@ -263,6 +264,7 @@ def walk_animation(
     """
     film = (film or Film()).fitted(model)
     codes, spec = codes or {}, model.spec
+    spec.require_single(codes)
     if stops < 2:
         raise UsageError(f"a walk needs at least 2 stops, got {stops}")
     if film.path < stops:

@@ -68,6 +68,7 @@ def arithmetic_sheet(
     Source: Radford et al. (2016), figure 7.
     """
     spec = model.spec
+    spec.require_single(codes or {})
     tallest = max([0, *map(len, chain(plus, minus))])
     rows = max(tallest + 1, _SIDE)
     across = len(plus) + len(minus) + 1 + _SIDE + (2 if codes else 0)

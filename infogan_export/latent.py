@@ -467,7 +467,7 @@ class LatentSpec:
         return next(iter(lengths.values()), None)
 
     def require_single(self, values: Mapping[str, ArrayLike]) -> None:
-        """See to it that each value is for all latents alike.
+        """See to it that each value is for all latents alike, as a record holds it.
 
         Raises:
             CodeError: as `count`, or several values of one code.

@@ -126,6 +126,7 @@ def grid_sheet(
     Source: Chen et al. (2016), figure 2.
     """
     spec = model.spec
+    spec.require_single(codes or {})
     names = names_to_vary(spec, vary, codes or {})
     if len(names) > 2:
         raise UsageError(
@@ -219,6 +220,7 @@ def sample_sheet(
             picture too large for memory.
     """
     require_count("count", count)
+    model.spec.require_single(codes or {})
     across = math.isqrt(count - 1) + 1 if columns is None else columns
     require_count("columns", across)
     enlarged = fitting_scale(model, across, WIDTH) if scale is None else scale

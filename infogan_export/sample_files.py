@@ -95,6 +95,7 @@ def write_npy(
         OutputError: it cannot be written, or the disk has no room for it.
     """
     samples = _Samples(model, count, codes or {}, seed, start)
+    require_own(sidecar_path(path))
     require_disk(Path(path).parent, count * samples.image_bytes)
     with atomic_writer(path) as file:
         samples.write_images(file, on_progress)
@@ -153,6 +154,8 @@ def write_folder(
         require_own(sidecar_path(folder))
         require_disk(folder.parent, count * _DISK_BLOCK)
         folder.mkdir(exist_ok=True)
+        # Should this be interrupted, no record is better than an untrue one.
+        sidecar_path(folder).unlink(missing_ok=True)
     except FileNotFoundError:
         raise OutputError(
             f"cannot write {folder}: there is no folder {folder.parent}"
@@ -210,6 +213,7 @@ class _Samples:
     ) -> None:
         if count < 1:
             raise UsageError(f"count must be at least 1, got {count}")
+        model.spec.require_single(codes)
         self._model, self._codes = model, codes
         self._count, self._seed, self._start = count, seed, start
         self.latents(start, 1)  # refuses bad values before a file is opened

@@ -16,11 +16,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from infogan_export.cli import main
+from infogan_export.cli.app import COMMANDS
 from PIL import Image
 
 import infogan_export
-from infogan_export.cli import main
-from infogan_export.cli.app import COMMANDS
+from infogan_export import sample_files
 from infogan_export.pictures import write_golden
 from infogan_export.record import sample_record
 from infogan_export.render import read_provenance, save_image
@@ -202,6 +203,19 @@ def test_a_folder_and_its_record_tell_of_the_same_images(run: Run) -> None:
     os.chdir("many")
     assert run("sample -m tiny -n 12 -o .").code == 0
     assert json.loads(run("info --json .").out)["options"]["count"] == 12
+
+
+def test_a_folder_that_is_not_finished_has_no_record(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run("sample -m tiny -n 3 -o many")
+
+    def interrupt(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(sample_files, "save_image", interrupt)
+    assert run("sample -m tiny -n 3 --seed 1 -o many").code == 130
+    assert "not made by infogan-gen" in run("info many").err
 
 
 def test_a_record_replaces_nothing_but_a_record(run: Run) -> None:

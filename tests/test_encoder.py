@@ -15,10 +15,10 @@ torch = pytest.importorskip("torch")
 onnx = pytest.importorskip("onnx")
 
 import onnxruntime  # noqa: E402
+from infogan_export.cli import main  # noqa: E402
 from lightning_fabric import Fabric  # noqa: E402
 
 from infogan_export import catalog, load  # noqa: E402
-from infogan_export.cli import main  # noqa: E402
 from infogan_export.datasets import ImageSet  # noqa: E402
 from infogan_export.errors import (  # noqa: E402
     ExportError,

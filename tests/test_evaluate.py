@@ -20,6 +20,7 @@ pytest.importorskip("sklearn")
 pytest.importorskip("matplotlib")
 
 from infogan_export.cli import main
+
 from infogan_export.datasets import ImageSet
 from infogan_export.errors import DataError, MissingExtraError, UsageError
 from infogan_export.evaluation import association as assoc

@@ -13,8 +13,9 @@ import pytest
 torch = pytest.importorskip("torch")
 onnx = pytest.importorskip("onnx")
 
-from infogan_export import load  # noqa: E402
 from infogan_export.cli import main  # noqa: E402
+
+from infogan_export import load  # noqa: E402
 from infogan_export.datasets import ImageSet  # noqa: E402
 from infogan_export.errors import ExportError, UsageError  # noqa: E402
 from infogan_export.export import exporter, figures  # noqa: E402

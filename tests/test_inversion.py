@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from infogan_export.cli.options import parse_edits
 
 import infogan_export
 from infogan_export import CodeError, Model, ModelError, UsageError
-from infogan_export.cli.options import parse_edits
 from infogan_export.runtime import edited
 
 

@@ -7,7 +7,6 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-
 from infogan_export.cli import main
 
 pytest.importorskip("scipy")

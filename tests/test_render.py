@@ -173,6 +173,13 @@ def test_an_image_and_its_record_survive(tmp_path, ending, tail):
     assert path.read_bytes() == first
 
 
+@pytest.mark.parametrize("ending", [".png", ".jpg"])  # WebP has a limit of its own
+def test_a_record_is_read_whatever_the_size(tmp_path, monkeypatch, ending):
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 10)
+    save_image(pictures(9, 7), tmp_path / f"x{ending}", provenance=RECORD)
+    assert read_provenance(tmp_path / f"x{ending}") == RECORD
+
+
 def test_an_open_file_gets_png_or_gif():
     still, moving = io.BytesIO(), io.BytesIO()
     save_image(pictures(4, 4), still)
@@ -491,6 +498,9 @@ def test_a_shown_picture_fits_the_terminal(colour, shape):
         width = min(40, shape[1])
         assert {len(line) for line in lines} == {width}
         assert len(lines) == -(-round(shape[0] * width / shape[1]) // 2)
+        file.truncate(0)
+        show(pictures(*shape), console, height=4)
+        assert len(file.getvalue().strip("\0").splitlines()) <= 4
 
 
 def test_importing_render_loads_no_encoder():

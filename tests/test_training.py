@@ -19,10 +19,10 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from infogan_export.cli import main
 from lightning_fabric import Fabric
 from torch import Tensor
 
-from infogan_export.cli import main
 from infogan_export.datasets import ImageSet
 from infogan_export.errors import (
     InfoganError,

@@ -27,6 +27,7 @@ KEY = "infogan-export"
 NPZ_ENTRY = "provenance"
 
 _IMAGE_DESCRIPTION = 0x010E  # Exif tag
+_PICTURES = {b"\x89PNG": "PNG", b"GIF8": "GIF", b"\xff\xd8": "JPEG", b"WEBP": "WEBP"}
 _BAD_ARCHIVE = (zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError)
 
 
@@ -128,24 +129,30 @@ def _embedded(path: Path) -> dict[str, Any] | None:
         return _from_npz(path)
     if head[4:8] == b"ftyp":
         return _under_key(read_comment(path))
-    if head.startswith((b"\x89PNG", b"GIF8", b"\xff\xd8")) or head[8:] == b"WEBP":
-        return _from_picture(path)
+    for start, form in _PICTURES.items():
+        if head.startswith(start) or head[8:] == start:
+            return _from_picture(path, form)
     return None
 
 
-def _from_picture(path: Path) -> dict[str, Any] | None:
+def _from_picture(path: Path, form: str) -> dict[str, Any] | None:
     from PIL import Image
 
+    Image.preinit()
+    if form not in Image.OPEN:  # WebP's plugin is among those that come later
+        Image.init()
+    # By its own class: Image.open refuses many pixels, and none is unpacked here.
+    opener: Any = Image.OPEN[form][0]
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # about a foreign file's Exif
-            with Image.open(path) as image:
+            with opener(path) as image:
                 if image.format == "PNG":
                     return _record(image.info.get(KEY))
                 if image.format == "GIF":
                     return _under_key(image.info.get("comment"))
                 return _under_key(image.getexif().get(_IMAGE_DESCRIPTION))
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+    except Exception as error:  # on damaged files Pillow's plugins raise anything
         raise UsageError(f"{path} is damaged: {_first_line(error)}") from error
 
 

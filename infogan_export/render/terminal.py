@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 _RAMP = " .:-=+*#%@"
 
 
-def show(array: ArrayLike, console: Console) -> None:
+def show(array: ArrayLike, console: Console, *, height: int | None = None) -> None:
     """Draw a picture with half blocks, shrunk to the console's width.
 
     A console without colour, or whose encoding has no half block, gets grey
@@ -26,26 +26,31 @@ def show(array: ArrayLike, console: Console) -> None:
     Args:
         array: uint8, (H, W) or (H, W, 3).
         console: where to draw.
+        height: lines that it may take; by default as many as it needs.
 
     Raises:
         UsageError: not a picture.
     """
     from rich.segment import Segment, Segments
 
-    picture = _shrunk(as_picture(array), console.width)
+    picture = _shrunk(as_picture(array), console.width, height)
     colour = console.color_system is not None and console.encoding.startswith("utf")
     draw = _half_blocks if colour else _characters
     console.print(Segments(Segment.simplify(draw(picture))), end="")
 
 
-def _shrunk(picture: Picture, width: int) -> Picture:
-    """RGB, an even height, at most ``width`` wide, the aspect ratio kept."""
+def _shrunk(picture: Picture, width: int, lines: int | None) -> Picture:
+    """RGB, an even height, of so many columns and lines at most, not distorted."""
     from PIL import Image
 
     image = to_pillow(picture).convert("RGB")
-    if image.width > width:
-        height = max(1, round(image.height * width / image.width))
-        image = image.resize((width, height), Image.Resampling.BOX)
+    share = min(1.0, width / image.width)
+    if lines is not None:
+        share = min(share, 2 * lines / image.height)
+    if share < 1:
+        size = (round(share * side) for side in image.size)
+        across, down = (max(1, side) for side in size)
+        image = image.resize((across, down), Image.Resampling.BOX)
     pixels = np.asarray(image)
     return np.pad(pixels, ((0, len(pixels) % 2), (0, 0), (0, 0)), mode="edge")
 
