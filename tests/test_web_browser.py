@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image, ImageSequence
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import Browser, Page, Route, expect, sync_playwright
 
 import infogan_export
 from infogan_export.web.site import write_site
@@ -362,8 +362,12 @@ def test_another_model_keeps_seed_and_view(shown: Shown):
 
 def test_the_model_that_is_chosen_last_is_shown(shown: Shown):
     shown.open("#model=mnist&seed=9")
-    held = []
-    shown.page.route("**/models/faces/card.json", held.append)
+    held: list[Route] = []
+
+    def hold(route: Route) -> None:
+        held.append(route)
+
+    shown.page.route("**/models/faces/card.json", hold)
     shown.page.select_option("#model", "faces")
     while not held:
         shown.page.wait_for_timeout(50)
