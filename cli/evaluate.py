@@ -222,10 +222,10 @@ def _table(found: Evaluation) -> Table:
     from infogan_export.evaluation.summary import summary
 
     table = Table(box=None, pad_edge=False)
-    # In 80 columns, as in a pipe, the longest names break, and no value does.
-    table.add_column("figure", overflow="fold", ratio=1)
+    # In 80 columns, as in a pipe, the longest texts break, and no value does.
+    table.add_column("figure")
     table.add_column("value", justify="right", no_wrap=True)
-    table.add_column("beside it", overflow="fold", ratio=1)
+    table.add_column("beside it")
     for row in summary(found):
         # A model's name comes from a file, which should not steer the terminal.
         table.add_row(*(escape("".join(filter(str.isprintable, c))) for c in row))

@@ -213,7 +213,7 @@ def evaluate(
         leakage=part("leakage", lambda: _leakage(model, judge, samples, seed=seed)),
         neighbours=part(
             "neighbours",
-            lambda: nearest_training(images, real, known, categories, seed=seed),
+            lambda: _neighbours(images, real, known, categories, seed=seed),
         ),
         skipped=skipped,
     )
@@ -279,10 +279,6 @@ def nearest_training(
     ones would be nothing but the thinnest strokes.
     """
     count = min(_NEIGHBOURS_COMPARED, len(generated), len(test))
-    if count < _NEIGHBOURS_LEAST:
-        raise _Skipped(
-            f"of {_NEIGHBOURS_LEAST} test images or more, 1% is one; there are {count}"
-        )
     # A draw of them: an image folder is in the order of its classes.
     chosen = np.sort(np.random.default_rng(seed).permutation(len(test))[:count])
     which, near = _nearest(generated[:count], train)
@@ -307,6 +303,22 @@ def nearest_training(
         first=pairs(np.arange(min(NEIGHBOURS_SHOWN, count))),
         closest=pairs(closest),
     )
+
+
+def _neighbours(
+    generated: Images,
+    test: Images,
+    train: Images,
+    categories: NDArray[np.int64] | None,
+    *,
+    seed: int,
+) -> Neighbours:
+    if len(test) < _NEIGHBOURS_LEAST:
+        raise _Skipped(
+            f"1% of the test images is less than one; at least {_NEIGHBOURS_LEAST} "
+            f"are needed, there are {len(test)}"
+        )
+    return nearest_training(generated, test, train, categories, seed=seed)
 
 
 def _nearest(
