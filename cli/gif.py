@@ -110,14 +110,13 @@ def gif(
         scale,
         padding,
     )
-    loaded = load(model)
     if walk:
         if images:
             raise UsageError("--walk goes through draws: no --from; see `morph`")
         if vary or varied or labels:
             raise UsageError("--walk moves all codes: no --vary, --range or --labels")
         animation = walk_animation(
-            loaded,
+            load(model),
             stops=5 if stops is None else stops,
             codes=codes,
             seed=seed,
@@ -127,6 +126,7 @@ def gif(
     else:
         if stops is not None:
             raise UsageError("--stops are those of a walk; add --walk")
+        loaded = load(model)
         animation = traversal_animation(
             loaded,
             vary or (),

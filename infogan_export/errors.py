@@ -56,6 +56,11 @@ class MissingExtraError(InfoganError):
         )
 
 
+def first_line(error: Exception) -> str:
+    """What an error of another library says, in one line; its kind if nothing."""
+    return (str(error).splitlines() or [type(error).__name__])[0]
+
+
 def unknown(kind: str, name: str, known: Iterable[str], owner: str = "") -> str:
     """One line for a failed look-up: the name, the nearest match, what exists."""
     names = list(known)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from numpy.typing import NDArray
 
-from infogan_export.errors import ModelError, ProviderError, UsageError
+from infogan_export.errors import ModelError, ProviderError, UsageError, first_line
 from infogan_export.external_data import has_external_data
 from infogan_export.latent import CategoricalCode
 from infogan_export.metadata import KEY, ModelMetadata, Role
@@ -58,7 +58,7 @@ class Graph:
         except Exception as error:  # onnxruntime's own classes share no base
             raise ModelError(
                 f"the {self.metadata.role} of {self.metadata.name!r} failed: "
-                f"{_first_line(error)}"
+                f"{first_line(error)}"
             ) from error
         outputs = dict(zip(names, arrays, strict=True))
         batch = len(next(iter(inputs.values())))
@@ -136,7 +136,7 @@ def start_session(
     except Exception as error:  # onnxruntime's own classes share no base
         raise ModelError(
             f"{path} is not an ONNX model that onnxruntime "
-            f"{onnxruntime.__version__} can load: {_first_line(error)}"
+            f"{onnxruntime.__version__} can load: {first_line(error)}"
         ) from None
     idle = set(providers) - set(session.get_providers())
     if idle:
@@ -242,7 +242,3 @@ def _session_options(options: RuntimeOptions) -> onnxruntime.SessionOptions:
     result.inter_op_num_threads = 1
     result.log_severity_level = _LOG_FATAL_ONLY
     return result
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0]

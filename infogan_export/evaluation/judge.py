@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from infogan_export.errors import DataError, ModelError
+from infogan_export.errors import DataError, ModelError, first_line
 from infogan_export.graph import RuntimeOptions, start_session
 
 METADATA_KEY = "infogan-export-judge"
@@ -142,7 +142,7 @@ class Judge:
                 rows += self._session.run([output], {"image": batch})
             except Exception as error:  # onnxruntime's own classes share no base
                 raise ModelError(
-                    f"the judge is damaged, and failed: {str(error).splitlines()[0]}"
+                    f"the judge is damaged, and failed: {first_line(error)}"
                 ) from error
         return np.concatenate(rows)
 

@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 
 from infogan_export.atomic import atomic_writer
-from infogan_export.errors import OutputError, UsageError
+from infogan_export.errors import OutputError, UsageError, first_line
 from infogan_export.render.mp4 import read_comment
 
 KEY = "infogan-export"
@@ -153,7 +153,7 @@ def _from_picture(path: Path, form: str) -> dict[str, Any] | None:
                     return _under_key(image.info.get("comment"))
                 return _under_key(image.getexif().get(_IMAGE_DESCRIPTION))
     except Exception as error:  # on damaged files Pillow's plugins raise anything
-        raise UsageError(f"{path} is damaged: {_first_line(error)}") from error
+        raise UsageError(f"{path} is damaged: {first_line(error)}") from error
 
 
 def _from_npz(path: Path) -> dict[str, Any] | None:
@@ -162,7 +162,7 @@ def _from_npz(path: Path) -> dict[str, Any] | None:
         with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
             return _record(str(archive[NPZ_ENTRY])) if NPZ_ENTRY in archive else None
     except (*_BAD_ARCHIVE, ValueError, EOFError) as error:
-        raise UsageError(f"{path} is damaged: {_first_line(error)}") from error
+        raise UsageError(f"{path} is damaged: {first_line(error)}") from error
 
 
 def _under_key(comment: bytes | str | None) -> dict[str, Any] | None:
@@ -187,7 +187,3 @@ def _plain(value: object) -> object:
     if isinstance(value, os.PathLike):
         return os.fspath(value)
     raise TypeError(f"{type(value).__name__} is not JSON")
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0]
