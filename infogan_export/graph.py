@@ -147,6 +147,24 @@ def start_session(
     return session
 
 
+def written_in(session: onnxruntime.InferenceSession, *, source: str) -> dict[str, str]:
+    """What was written into a file beside its graph, by key.
+
+    Args:
+        session: the file, opened.
+        source: what errors call it.
+
+    Raises:
+        ModelError: text that is none.
+    """
+    try:
+        return dict(session.get_modelmeta().custom_metadata_map)
+    except UnicodeDecodeError:
+        raise ModelError(
+            f"{source} is damaged: a name in its metadata is no text"
+        ) from None
+
+
 def wrap_session(
     session: onnxruntime.InferenceSession, role: Role, *, source: str, sha256: str = ""
 ) -> Graph:
@@ -156,8 +174,8 @@ def wrap_session(
         ModelError: no metadata, another role, or inputs and outputs that do not
             fit the metadata.
     """
+    found = written_in(session, source=source)
     try:
-        found = session.get_modelmeta().custom_metadata_map
         has_inputs = {i.name: i.shape[1:] for i in session.get_inputs()}
         has_outputs = {o.name: o.shape[1:] for o in session.get_outputs()}
     except UnicodeDecodeError:

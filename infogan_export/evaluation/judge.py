@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from infogan_export.errors import DataError, ModelError, first_line
-from infogan_export.graph import RuntimeOptions, start_session
+from infogan_export.graph import RuntimeOptions, start_session, written_in
 
 METADATA_KEY = "infogan-export-judge"
 FORMAT_VERSION = 1
@@ -101,10 +101,7 @@ class Judge:
         except OSError as error:
             raise ModelError(f"no judge at {path}: {error.strerror}") from error
         session = start_session(content, Path(path), RuntimeOptions())
-        try:
-            metadata: dict[str, str] = session.get_modelmeta().custom_metadata_map
-        except UnicodeDecodeError:
-            raise ModelError(f"{path} is damaged: a name in it is no text") from None
+        metadata = written_in(session, source=str(path))
         if METADATA_KEY not in metadata:
             raise ModelError(
                 f"{path} is not a judge: its metadata lacks {METADATA_KEY!r}"

@@ -243,18 +243,17 @@ def _find_meaning(
         steps=_SWEEP_STEPS if deviations else None,
     )
     by_code = {found.code: found for found in evidence}
+    # Photographs may have no labels: their spread is what is needed of them.
+    naming = labelled
+    if measured.by_shift and labelled is not None and labelled.labels is None:
+        naming = None
     codes: list[Code] = []
     order: dict[str, Sequence[int]] = {}
     turned: set[str] = set()
     for code in spec.codes:
         if isinstance(code, CategoricalCode):
-            # Photographs may have none: their spread is what is needed of them.
-            unlabelled = labelled is None or (
-                measured.by_shift and labelled.labels is None
-            )
-            if code is spec.categorical[0] and not unlabelled:
-                assert labelled is not None
-                matched, found_order = _match(model, code, labelled, options)
+            if code is spec.categorical[0] and naming is not None:
+                matched, found_order = _match(model, code, naming, options)
                 codes.append(matched)
                 order[matched.name] = found_order
             else:
