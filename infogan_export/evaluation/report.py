@@ -45,7 +45,7 @@ code { font-size: .85em; overflow-wrap: anywhere; }
 @media print {
   body { max-width: none; margin: 0; padding: 0; font-size: 10pt; }
   h2 { break-after: avoid; border: 0; margin-top: 1.2rem; padding-top: 0; }
-  figure, tr, p { break-inside: avoid; }
+  figure, tr, p, h2 ~ .scroll { break-inside: avoid; }
   h2 + p { break-after: avoid; }
   img { max-height: 10.5cm; width: auto; }
   thead { display: table-header-group; }
