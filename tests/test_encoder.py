@@ -86,11 +86,16 @@ FACES = replace(
         widths=(8, 16),
         generator=(16, 8, 8),
         normalisation="spectral",
+        apart=False,
     ),
     steps=6,
     batch_size=8,
     guidance=Guidance(weight=0.5, lighting=0.3),
     refinement=Refinement(),
+)
+APART = replace(
+    FACES,
+    architecture=replace(FACES.architecture, normalisation="batch", apart=True),
 )
 TOY = EncoderConfig(steps=6, batch_size=8)
 PIXELS = np.random.default_rng(0).integers(0, 256, (24, 12, 8, 3), np.uint8)
@@ -126,6 +131,11 @@ def faces(tmp_path_factory: pytest.TempPathFactory, fabric: Fabric) -> Path:
     return exported(FACES, tmp_path_factory.mktemp("faces"), fabric)
 
 
+@pytest.fixture(scope="module")
+def apart(tmp_path_factory: pytest.TempPathFactory, fabric: Fabric) -> Path:
+    return exported(APART, tmp_path_factory.mktemp("apart"), fabric)
+
+
 @pytest.fixture
 def target(digits: Path) -> Target:
     return rebuild.rebuild(catalog.find(digits))
@@ -154,7 +164,7 @@ def assert_same(a: EncoderCheckpoint, b: EncoderCheckpoint) -> None:
 # --- what is shipped, in torch again -------------------------------------------
 
 
-@pytest.mark.parametrize("family", ["digits", "faces"])
+@pytest.mark.parametrize("family", ["digits", "faces", "apart"])
 def test_rebuilt_networks_do_what_the_files_do(
     family: str, request: pytest.FixtureRequest
 ) -> None:

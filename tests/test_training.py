@@ -35,6 +35,7 @@ from infogan_export.latent import CategoricalCode, LatentSpec, Noise, UniformCod
 from infogan_export.training import checkpoint, loop, objective, parting
 from infogan_export.training.augmentation import augment
 from infogan_export.training.batches import Batches, as_input
+from infogan_export.training.calibration import calibrate, latent_batches
 from infogan_export.training.checkpoint import (
     Checkpoint,
     load_checkpoint,
@@ -59,6 +60,7 @@ from infogan_export.training.networks import (
     DoublingConv2d,
     Generator,
     Moments,
+    low_passed,
 )
 from infogan_export.training.refinement import at_the_ends
 from infogan_export.training.runlog import read_metrics
@@ -87,6 +89,7 @@ FACE_TOY = replace(
         generator=(8, 4, 4),
         recognition=8,
         normalisation="spectral",
+        apart=False,
     ),
     steps=6,
     batch_size=8,
@@ -273,7 +276,9 @@ def test_a_configuration_of_an_older_version_is_read_with_what_is_new_off() -> N
         *("balance", "guidance"),
     ):
         del old[name]
-    for name in ("generator", "upsampling", "normalisation", "inner", "blur"):
+    for name in (
+        *("generator", "upsampling", "normalisation", "inner", "blur", "apart"),
+    ):
         del old["architecture"][name]
     assert TrainingConfig.from_dict(old) == TOY
 
@@ -973,6 +978,28 @@ def test_the_average_is_calibrated_on_generated_images(
     result = run()
     assert result.generator_ema["dense.1.num_batches_tracked"] == 100
     assert result.discriminator_ema["trunk.3.num_batches_tracked"] == 200
+
+
+def test_q_reads_blurred_images_by_their_own_statistics(fabric: Fabric) -> None:
+    arch = replace(FACE_TOY.architecture, normalisation="batch", apart=True)
+    config = replace(FACE_TOY, architecture=arch, recognition_noise=0.0, flip=False)
+    state, batches = (
+        build_state(config, (1, 8, 8), fabric),
+        Batches(IMAGES, config, fabric),
+    )
+    calibrate(state, batches, config)
+    D = state.D_ema.module
+    assert isinstance(D, Discriminator)
+    latents = latent_batches(state, config, count=100, size=config.batch_size)
+    shown = torch.cat(
+        [batches.at(step) for step in range(100)]
+        + [state.G_ema.module(z) for z in latents]
+    )
+    blurred = low_passed(shown, config.architecture.blur)
+    for seen, norm in ((shown, D.trunk[3]), (blurred, D.sight[3])):
+        mean = D.trunk[:3](seen).mean(dim=(0, 2, 3))
+        assert torch.allclose(norm.running_mean, mean, atol=1e-6)
+    assert D.sight[3].weight is D.trunk[3].weight
 
 
 # --- resuming ----------------------------------------------------------------

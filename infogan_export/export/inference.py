@@ -42,6 +42,9 @@ class RecognitionGraph(nn.Module):
     def __init__(self, D: Discriminator, spec: LatentSpec) -> None:
         super().__init__()
         self.trunk = fold_batch_norm(D.trunk)
+        # How Q looks: up to the first batch norm as D does, or all the way.
+        self.stem = D.stem if D.apart else len(D.trunk)
+        self.sight = fold_batch_norm(nn.Sequential(*list(D.sight)[self.stem :]))
         self.real = D.real
         self.recognition = fold_batch_norm(D.recognition)
         self.blur = D.blur
@@ -70,8 +73,9 @@ class RecognitionGraph(nn.Module):
     def read(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """The same, and Q's logits and means (n, C), by the codes' columns."""
         hidden = self.features(images)
-        blurred = self.blur > 1
-        seen = self.features(low_passed(images, self.blur)) if blurred else hidden
+        seen = hidden
+        if self.blur > 1:
+            seen = self.sight(self.trunk[: self.stem](low_passed(images, self.blur)))
         statistics: Tensor = self.recognition(seen)
         return hidden, statistics
 

@@ -5,14 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.optim.swa_utils import update_bn
 
 from infogan_export.training import objective
 from infogan_export.training.batches import Batches
 from infogan_export.training.config import TrainingConfig
-from infogan_export.training.networks import Discriminator, settle
+from infogan_export.training.networks import Discriminator, low_passed, settle
 from infogan_export.training.state import TrainingState
+from infogan_export.training.step import Disguise
 
 _BATCHES = 100
 
@@ -22,7 +23,9 @@ def calibrate(state: TrainingState, batches: Batches, config: TrainingConfig) ->
 
     Averages of statistics are not the statistics of averages, and D saw its real
     and generated images in batches of their own: it is measured on both.  The
-    spectral norms of averaged weights are found afresh as well.
+    spectral norms of averaged weights are found afresh as well.  The statistics of
+    a Q that has its own are those of images without the noise of training, which are
+    what it will read, and with it.
 
     Args:
         state: ``G_ema`` and ``D_ema`` are changed in place.
@@ -31,6 +34,7 @@ def calibrate(state: TrainingState, batches: Batches, config: TrainingConfig) ->
     """
     calibrate_generator(state, config)
     G, D = state.G_ema.module, state.D_ema.module
+    assert isinstance(D, Discriminator)
 
     def real_and_generated() -> Iterator[Tensor]:
         for step, z in enumerate(_latents(state, config)):
@@ -38,8 +42,22 @@ def calibrate(state: TrainingState, batches: Batches, config: TrainingConfig) ->
             yield G(z)
 
     with torch.no_grad():
-        update_bn(real_and_generated(), D)
+        update_bn(real_and_generated(), _Reading(D, Disguise(state, config)))
         settle(D)
+
+
+class _Reading(nn.Module):
+    """D, and Q with what it reads; where Q is apart, once still and once noisy."""
+
+    def __init__(self, D: Discriminator, disguise: Disguise) -> None:
+        super().__init__()
+        self.D, self._disguise = D, disguise
+
+    def forward(self, images: Tensor) -> None:
+        seen = None
+        if self.D.apart and (noisy := self._disguise.for_Q(images)) is not None:
+            seen = torch.cat([low_passed(images, self.D.blur), noisy])
+        self.D(images, seen)
 
 
 def calibrate_generator(state: TrainingState, config: TrainingConfig) -> None:

@@ -522,6 +522,7 @@ _FACES = TrainingConfig(
         dense=0,
         upsampling="nearest",
         blur=3,
+        apart=True,
     ),
     steps=32_000,
     batch_size=64,

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any, Literal, TypeAlias, get_args
+from typing import Any, Literal, TypeAlias, TypeVar, get_args
 
 import torch
 import torch.nn.functional as F
@@ -53,9 +53,12 @@ class Architecture:
             they are.  A code that it then reads is no texture.
         moments: D also judges a batch as a whole, by what its last batch norm
             takes away: see ``Moments``.
+        apart: what Q reads has batch norm statistics of its own in the trunk, for
+            a blur: those of sharp images do not fit blurred ones.
 
     Raises:
-        TrainingError: a kind of layer that there is not.
+        TrainingError: a kind of layer that there is not, or one that does not go
+            with another.
 
     Source: Chen et al. (2016), table 1; its leak is 0.1.
     """
@@ -70,6 +73,7 @@ class Architecture:
     inner: int = 0
     blur: int = 1
     moments: bool = False
+    apart: bool = False
 
     def __post_init__(self) -> None:
         for name, kinds in (
@@ -83,6 +87,11 @@ class Architecture:
         if self.moments and self.normalisation != "batch":
             raise TrainingError(
                 f"moments need normalisation 'batch', got {self.normalisation!r}"
+            )
+        if self.apart and (self.normalisation != "batch" or self.blur == 1):
+            raise TrainingError(
+                "statistics apart need normalisation 'batch' and a blur above 1, got "
+                f"{self.normalisation!r} and {self.blur}"
             )
 
     @classmethod
@@ -227,6 +236,7 @@ class Discriminator(nn.Module):
     Attributes:
         features: of the trunk, F, for each image.
         recognized: features of Q's hidden layer, R.
+        stem: layers of the trunk before those that a batch norm follows.
     """
 
     residual: Tensor
@@ -257,7 +267,9 @@ class Discriminator(nn.Module):
             features = arch.dense
         self.trunk = nn.Sequential(*layers)
         self.features, self.recognized = features, arch.recognition
-        self._norm = _last_batch_norm(self.trunk)
+        norms = _batch_norms(self.trunk)
+        self._norm = norms[-1] if norms else 0
+        self.stem = norms[0] - 1 if norms else 0
         self.real = rows.last(nn.Linear(features, 1))
         self.recognition = nn.Sequential(
             nn.Linear(features, arch.recognition, bias=not rows.batch),
@@ -266,7 +278,7 @@ class Discriminator(nn.Module):
             nn.Linear(arch.recognition, spec.code_dim),
         )
         self.moments = Moments(features) if arch.moments else None
-        self.blur = arch.blur
+        self.blur, self.apart = arch.blur, arch.apart
         self.batch_norm = rows.batch
         # Mean squared error of each uniform code's mean: Q's fitted variance.
         self.register_buffer("residual", torch.ones(len(spec.uniform)))
@@ -275,6 +287,11 @@ class Discriminator(nn.Module):
             mask[spec.code_columns(name)] = True
         self.register_buffer("watched", mask, persistent=False)
         self._watches = "all" if mask.all() else "some" if mask.any() else "none"
+
+    @property
+    def sight(self) -> nn.Sequential:
+        """The trunk as Q looks through it: by the statistics of what it reads."""
+        return nn.Sequential(*(getattr(layer, "seen", layer) for layer in self.trunk))
 
     def forward(
         self, images: Tensor, seen: Tensor | None = None, *, kinds: int = 1
@@ -305,13 +322,13 @@ class Discriminator(nn.Module):
         if seen is None:
             return logit, self._read(hidden)
         self._tell_apart(max(1, len(seen) * kinds // len(images)))
-        return logit, self._read(self.trunk(seen))
+        return logit, self._read(self.sight(seen))
 
     def read(self, images: Tensor, seen: Tensor | None = None) -> Tensor:
         """Q's statistics (n, C) alone; otherwise as the call."""
         if seen is None:
             seen = low_passed(images, self.blur)
-        return self._read(self.trunk(seen))
+        return self._read(self.sight(seen))
 
     def look(self, images: Tensor, seen: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """All that an image is known by, and Q's statistics (n, C); as the call.
@@ -322,7 +339,7 @@ class Discriminator(nn.Module):
         hidden: Tensor = self.trunk(images)
         if seen is None and self.blur > 1:
             seen = low_passed(images, self.blur)
-        watched = hidden if seen is None else self.trunk(seen)
+        watched = hidden if seen is None else self.sight(seen)
         inner = self.recognition[:-1](watched)
         return torch.cat([hidden, inner], dim=1), self._read(watched)
 
@@ -369,10 +386,19 @@ class KindsBatchNorm2d(_Kinds, nn.BatchNorm2d):
     """Of maps (n, C, height, width)."""
 
 
-def _last_batch_norm(layers: nn.Sequential) -> int:
-    """Where it is; 0 where there is none."""
-    norms = nn.BatchNorm1d | nn.BatchNorm2d
-    return max((k for k, x in enumerate(layers) if isinstance(x, norms)), default=0)
+Norm = TypeVar("Norm", KindsBatchNorm1d, KindsBatchNorm2d)
+
+
+def _with_twin(norm: Norm) -> Norm:
+    """With a batch norm ``seen`` in it: the same weights, statistics of its own."""
+    norm.seen = twin = type(norm)(norm.num_features)
+    twin.weight, twin.bias = norm.weight, norm.bias
+    return norm
+
+
+def _batch_norms(layers: nn.Sequential) -> list[int]:
+    """Where they are."""
+    return [k for k, layer in enumerate(layers) if isinstance(layer, _Kinds)]
 
 
 class Moments(nn.Module):
@@ -410,20 +436,23 @@ class _Rows:
 
     def __init__(self, arch: Architecture) -> None:
         self.batch = arch.normalisation == "batch"
-        self._leak = arch.leak
+        self._leak, self._apart = arch.leak, arch.apart
 
     def convolution(
         self, before: int, after: int, size: int, stride: int, *, plain: bool = False
     ) -> list[nn.Module]:
         bias = plain or not self.batch
         layer = nn.Conv2d(before, after, size, stride, padding=1, bias=bias)
-        norm = [] if bias else [KindsBatchNorm2d(after)]
+        norm = [] if bias else [self._norm(KindsBatchNorm2d(after))]
         return [self.last(layer), *norm, nn.LeakyReLU(self._leak, inplace=True)]
 
     def linear(self, before: int, after: int) -> list[nn.Module]:
         layer = nn.Linear(before, after, bias=not self.batch)
-        norm = [KindsBatchNorm1d(after)] if self.batch else []
+        norm = [self._norm(KindsBatchNorm1d(after))] if self.batch else []
         return [self.last(layer), *norm, nn.LeakyReLU(self._leak, inplace=True)]
+
+    def _norm(self, norm: Norm) -> Norm:
+        return _with_twin(norm) if self._apart else norm
 
     def last(self, layer: nn.Module) -> nn.Module:
         """The layer, of spectral norm 1 where that is what holds D back."""
