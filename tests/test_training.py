@@ -101,7 +101,10 @@ FACE_TOY = replace(
 REFINED_TOY = replace(
     TOY, steps=2, refinement=Refinement(steps=4, directions=6, memory=0.5)
 )
-REFINED_FACE_TOY = replace(FACE_TOY, steps=2, refinement=REFINED_TOY.refinement)
+APART = replace(FACE_TOY.architecture, normalisation="batch", apart=True)
+REFINED_FACE_TOY = replace(
+    FACE_TOY, architecture=APART, steps=2, refinement=REFINED_TOY.refinement
+)
 PIXELS = np.random.default_rng(0).integers(0, 256, (37, 8, 8, 1), np.uint8)
 IMAGES = ImageSet(PIXELS, None, "noise")
 SCRIPT = Path(sys.executable).with_name("infogan-gen")
@@ -981,8 +984,7 @@ def test_the_average_is_calibrated_on_generated_images(
 
 
 def test_q_reads_blurred_images_by_their_own_statistics(fabric: Fabric) -> None:
-    arch = replace(FACE_TOY.architecture, normalisation="batch", apart=True)
-    config = replace(FACE_TOY, architecture=arch, recognition_noise=0.0, flip=False)
+    config = replace(FACE_TOY, architecture=APART, recognition_noise=0.0, flip=False)
     state, batches = (
         build_state(config, (1, 8, 8), fabric),
         Batches(IMAGES, config, fabric),
