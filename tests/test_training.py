@@ -102,9 +102,8 @@ REFINED_TOY = replace(
     TOY, steps=2, refinement=Refinement(steps=4, directions=6, memory=0.5)
 )
 APART = replace(FACE_TOY.architecture, normalisation="batch", apart=True)
-REFINED_FACE_TOY = replace(
-    FACE_TOY, architecture=APART, steps=2, refinement=REFINED_TOY.refinement
-)
+REFINED_FACE_TOY = replace(FACE_TOY, steps=2, refinement=REFINED_TOY.refinement)
+APART_TOY = replace(REFINED_FACE_TOY, architecture=APART)
 PIXELS = np.random.default_rng(0).integers(0, 256, (37, 8, 8, 1), np.uint8)
 IMAGES = ImageSet(PIXELS, None, "noise")
 SCRIPT = Path(sys.executable).with_name("infogan-gen")
@@ -279,9 +278,8 @@ def test_a_configuration_of_an_older_version_is_read_with_what_is_new_off() -> N
         *("balance", "guidance"),
     ):
         del old[name]
-    for name in (
-        *("generator", "upsampling", "normalisation", "inner", "blur", "apart"),
-    ):
+    added = "generator", "upsampling", "normalisation", "inner", "blur", "apart"
+    for name in added:
         del old["architecture"][name]
     assert TrainingConfig.from_dict(old) == TOY
 
@@ -1020,8 +1018,8 @@ MOMENTS_TOY = replace(TOY, architecture=replace(SMALL, moments=True))
 
 @pytest.mark.parametrize(
     "recipe",
-    [TOY, FACE_TOY, MOMENTS_TOY, REFINED_TOY, REFINED_FACE_TOY],
-    ids=["mnist", "faces", "moments", "refined mnist", "refined faces"],
+    [TOY, FACE_TOY, MOMENTS_TOY, REFINED_TOY, REFINED_FACE_TOY, APART_TOY],
+    ids=["mnist", "faces", "moments", "refined mnist", "refined faces", "apart"],
 )
 def test_a_resumed_run_equals_an_uninterrupted_one_bit_by_bit(
     run: Callable[..., Checkpoint], tmp_path: Path, recipe: TrainingConfig
