@@ -1095,14 +1095,26 @@ def test_resuming_with_another_option_is_refused_by_name(
         run(replace(TOY, **changes), resume=True)
 
 
-@pytest.mark.parametrize("steps", [4, 9])
-def test_a_game_that_has_not_ended_keeps_its_steps(
+@pytest.mark.parametrize("steps", [5, 9])
+def test_a_game_whose_rates_fall_keeps_its_steps(
     run: Callable[..., Checkpoint], steps: int
 ) -> None:
     with pytest.raises(KeyboardInterrupt):
-        run(on_progress=interrupt_at(3))
+        run(on_progress=interrupt_at(4))
     with pytest.raises(TrainingError, match="another steps;"):
         run(replace(TOY, steps=steps), resume=True)
+
+
+def test_before_its_rates_fall_a_game_may_become_another_one(
+    run: Callable[..., Checkpoint], tmp_path: Path
+) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        run(on_progress=interrupt_at(2))
+    longer = replace(TOY, steps=8, decay_to=0.5, discriminator_decay_to=2.0)
+    with pytest.raises(TrainingError, match="another steps;"):  # they would have
+        run(replace(TOY, steps=4), resume=True)
+    grown = run(longer, resume=True)
+    assert_same(grown, run(longer, folder=tmp_path / "at once"))
 
 
 def test_an_interrupt_while_the_last_step_is_saved_is_heard(

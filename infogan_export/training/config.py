@@ -20,6 +20,8 @@ Adversarial = Literal["non-saturating", "hinge"]
 
 _RISE = 0.05  # of the steps of a refinement
 _CHANGES = ("turn", "lighting", "toplight", "brightness", "contrast")
+# Where and how far learning rates fall.
+DECAY = ("steps", "decay_start", "decay_to", "discriminator_decay_to")
 _NOT_NEGATIVE, _PART = (0.0, math.inf), (0.0, 1.0)
 
 
@@ -393,6 +395,11 @@ class TrainingConfig:
         """Steps in all."""
         return self.steps + self.refinement.steps
 
+    @property
+    def decays_after(self) -> float:
+        """The steps with the learning rates as they are given; of the game."""
+        return self.decay_start * self.steps
+
     def images_at(self, step: int) -> int:
         """Real images of the steps before a step, over all processes."""
         refined = max(step - self.steps, 0)
@@ -524,9 +531,10 @@ _FACES = TrainingConfig(
         blur=3,
         apart=True,
     ),
-    steps=32_000,
+    steps=12_500,
     batch_size=64,
     discriminator_rate=5e-4,
+    discriminator_decay_to=1.0,
     lambda_categorical=0.3,
     lambda_uniform=0.5,
     ema_warm_up=True,
@@ -543,7 +551,6 @@ _FACES = TrainingConfig(
         brightness=0.25,
         contrast=0.5,
     ),
-    refinement=Refinement(steps=5_000),
 )
 
 PRESETS: dict[str, TrainingConfig] = {

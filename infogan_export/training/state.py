@@ -20,7 +20,7 @@ from infogan_export.training.checkpoint import (
     package_version,
     source_commit,
 )
-from infogan_export.training.config import TrainingConfig, differing_fields
+from infogan_export.training.config import DECAY, TrainingConfig, differing_fields
 from infogan_export.training.frechet import Measure
 from infogan_export.training.networks import (
     Discriminator,
@@ -239,7 +239,8 @@ def restore(
         TrainingError: it was made with other options or other images.
     """
     # A longer game of the same recipe may go on from a shorter one's end, and what
-    # comes at its middle or after it may change before it has begun.
+    # comes at its middle or after it may change before it has begun: so may the
+    # length, while no rate has fallen by either.
     comparable = saved.config
     if saved.step <= config.consistency.full_at:
         parting = replace(comparable.consistency, parting=config.consistency.parting)
@@ -248,6 +249,9 @@ def restore(
         comparable = replace(comparable, refinement=config.refinement)
         if may_go_on(saved.step, saved.config.steps, config.steps):
             comparable = replace(comparable, steps=config.steps)
+        if saved.step <= min(saved.config.decays_after, config.decays_after):
+            falls = {name: getattr(config, name) for name in DECAY}
+            comparable = replace(comparable, **falls)
     require_same_options(differing_fields(comparable, config))
     require_same_images(saved.data, data)
     if saved.measure is not None:
