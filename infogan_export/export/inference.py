@@ -42,8 +42,7 @@ class RecognitionGraph(nn.Module):
     def __init__(self, D: Discriminator, spec: LatentSpec) -> None:
         super().__init__()
         self.trunk = fold_batch_norm(D.trunk)
-        # How Q looks: up to the first batch norm as D does, or all the way.
-        self.stem = D.stem if D.apart else len(D.trunk)
+        self.stem = D.stem
         self.sight = fold_batch_norm(nn.Sequential(*list(D.sight)[self.stem :]))
         self.real = D.real
         self.recognition = fold_batch_norm(D.recognition)

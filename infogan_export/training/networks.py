@@ -236,7 +236,7 @@ class Discriminator(nn.Module):
     Attributes:
         features: of the trunk, F, for each image.
         recognized: features of Q's hidden layer, R.
-        stem: layers of the trunk before those that a batch norm follows.
+        stem: first layers of the trunk through which Q looks as D does.
     """
 
     residual: Tensor
@@ -269,7 +269,7 @@ class Discriminator(nn.Module):
         self.features, self.recognized = features, arch.recognition
         norms = _batch_norms(self.trunk)
         self._norm = norms[-1] if norms else 0
-        self.stem = norms[0] - 1 if norms else 0
+        self.stem = norms[0] - 1 if arch.apart and norms else len(layers)
         self.real = rows.last(nn.Linear(features, 1))
         self.recognition = nn.Sequential(
             nn.Linear(features, arch.recognition, bias=not rows.batch),
