@@ -20,8 +20,7 @@ from recipes import exported
 from infogan_export.datasets import read_images
 from infogan_export.evaluation.naming import describe_uniform_codes
 from infogan_export.latent import LatentSpec, UniformCode
-from infogan_export.training.checkpoint import load_checkpoint
-from infogan_export.training.loop import CHECKPOINT_NAME
+from infogan_export.training.checkpoint import CHECKPOINT_NAME, load_checkpoint
 
 SAMPLES, SHOWN = 10000, 5000
 

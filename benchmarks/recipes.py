@@ -26,8 +26,11 @@ from infogan_export.evaluation.evaluate import evaluate
 from infogan_export.evaluation.figures import Evaluation
 from infogan_export.evaluation.judge import Judge
 from infogan_export.export.exporter import ExportOptions, export_checkpoint
-from infogan_export.training.checkpoint import Checkpoint, load_checkpoint
-from infogan_export.training.loop import CHECKPOINT_NAME
+from infogan_export.training.checkpoint import (
+    CHECKPOINT_NAME,
+    Checkpoint,
+    load_checkpoint,
+)
 from infogan_export.training.selection import score
 
 COLUMNS = (

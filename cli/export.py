@@ -106,8 +106,11 @@ def export(
     try:
         from infogan_export.export.encoder_file import export_encoder
         from infogan_export.export.exporter import ExportOptions, export_checkpoint
-        from infogan_export.training.checkpoint import EncoderCheckpoint, load_any
-        from infogan_export.training.loop import CHECKPOINT_NAME
+        from infogan_export.training.checkpoint import (
+            EncoderCheckpoint,
+            checkpoint_path,
+            load_any,
+        )
     except ImportError as error:
         raise MissingExtraError("exporting", "train") from error
     from rich.console import Console
@@ -121,7 +124,7 @@ def export(
         "channels": channels,
         "skip_broken": skip_broken,
     }
-    path = run / CHECKPOINT_NAME if run.is_dir() else run
+    path = checkpoint_path(run)
     checkpoint = load_any(path)
     if isinstance(checkpoint, EncoderCheckpoint):
         _check_encoder(

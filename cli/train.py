@@ -78,7 +78,8 @@ def train(
     source: Annotated[
         str | None,
         _option(
-            "Model that the encoder is to invert, with its recognition network.",
+            "Model that the encoder is to invert, with its recognition network; or "
+            "the run whose averaged weights a GAN begins with.",
             _RESULT,
             "--from",
             metavar="NAME|PATH",
@@ -269,7 +270,8 @@ def train(
     lengths = _given(steps=steps, batch_size=batch_size)
     trained: Callable[..., Any]
     recipes: list[TrainingConfig] | list[EncoderConfig]
-    if source is not None:
+    if stage == "encoder":
+        assert source is not None
         called, trained, recipes = _encoder(source, numbers, lengths)
     else:
         called, trained, recipes = _gan(
@@ -285,6 +287,7 @@ def train(
                 discriminator_decay_to=decay_d_to,
                 ema_decay=ema,
             ),
+            source,
             consistency=_given(
                 weight=consistency,
                 start=consistency_start,
@@ -340,7 +343,8 @@ def _train_all(
     scored: bool,
 ) -> None:
     """One run after another, by folder; those that fail leave the others alone."""
-    from infogan_export.training.loop import CHECKPOINT_NAME, is_resumed
+    from infogan_export.training.checkpoint import CHECKPOINT_NAME
+    from infogan_export.training.loop import is_resumed
 
     for folder in runs:  # told before the first of the runs, not hours later
         is_resumed(folder / CHECKPOINT_NAME, resume=resume)
@@ -385,8 +389,11 @@ def _check_stage(
 ) -> None:
     if stage not in _STAGES:
         raise UsageError(unknown("stage", stage, _STAGES))
-    if stage == "gan" and source is not None:
-        raise UsageError("--from is the model of an encoder; add --stage encoder")
+    if stage == "gan" and source is not None and not Path(source).exists():
+        raise UsageError(
+            f"--from is the folder of a run to begin with, and there is no {source}; "
+            "for an encoder of a model, add --stage encoder"
+        )
     if stage == "encoder" and source is None:
         raise UsageError(
             "--stage encoder needs --from MODEL, the exported model to invert"
@@ -404,16 +411,23 @@ def _gan(
     preset: str,
     seeds: list[int],
     changes: dict[str, Any],
+    source: str | None,
     **parts: dict[str, Any],
 ) -> tuple[str, Callable[..., Any], list[TrainingConfig]]:
     from dataclasses import replace
+    from functools import partial
 
     try:
+        from infogan_export.training.checkpoint import checkpoint_path, load_checkpoint
         from infogan_export.training.config import preset as named
-        from infogan_export.training.loop import train as run
+        from infogan_export.training.loop import train as train_gan
     except ImportError as error:
         raise MissingExtraError("training", "train") from error
 
+    trained: Callable[..., Any] = train_gan
+    if source is not None:
+        start = load_checkpoint(checkpoint_path(Path(source)))
+        trained = partial(train_gan, start=start)
     recipe = named(preset)
     refinement = parts["refinement"]
     if changes.get("steps", 0) > 0 and "steps" not in refinement:
@@ -421,7 +435,7 @@ def _gan(
         refinement["steps"] = round(part * changes["steps"])
     changed = {part: replace(getattr(recipe, part), **d) for part, d in parts.items()}
     recipe = replace(recipe, **changed, **changes)
-    return preset, run, [replace(recipe, seed=seed) for seed in seeds]
+    return preset, trained, [replace(recipe, seed=seed) for seed in seeds]
 
 
 def _late_agreement(config: TrainingConfig | EncoderConfig) -> str:

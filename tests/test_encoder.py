@@ -45,6 +45,7 @@ from infogan_export.latent import (  # noqa: E402
 from infogan_export.metadata import KEY, ModelMetadata  # noqa: E402
 from infogan_export.training import encoding  # noqa: E402
 from infogan_export.training.checkpoint import (  # noqa: E402
+    CHECKPOINT_NAME,
     EncoderCheckpoint,
     load_checkpoint,
     load_encoder_checkpoint,
@@ -63,7 +64,7 @@ from infogan_export.training.encoder import (  # noqa: E402
 from infogan_export.training.encoding import train_encoder  # noqa: E402
 from infogan_export.training.engine import build_fabric  # noqa: E402
 from infogan_export.training.inversion import Target  # noqa: E402
-from infogan_export.training.loop import CHECKPOINT_NAME, train  # noqa: E402
+from infogan_export.training.loop import train  # noqa: E402
 from infogan_export.training.networks import Architecture  # noqa: E402
 from infogan_export.training.runlog import read_metrics  # noqa: E402
 

@@ -37,6 +37,7 @@ from infogan_export.training.augmentation import augment
 from infogan_export.training.batches import Batches, as_input
 from infogan_export.training.calibration import calibrate, latent_batches
 from infogan_export.training.checkpoint import (
+    CHECKPOINT_NAME,
     Checkpoint,
     load_checkpoint,
     save_checkpoint,
@@ -52,7 +53,7 @@ from infogan_export.training.config import (
 )
 from infogan_export.training.engine import build_fabric
 from infogan_export.training.frechet import Measure, frechet_distance
-from infogan_export.training.loop import CHECKPOINT_NAME, Progress, train
+from infogan_export.training.loop import Progress, train
 from infogan_export.training.movement import Moved, hide, move, steered_by
 from infogan_export.training.networks import (
     Architecture,
@@ -1115,6 +1116,41 @@ def test_before_its_rates_fall_a_game_may_become_another_one(
         run(replace(TOY, steps=4), resume=True)
     grown = run(longer, resume=True)
     assert_same(grown, run(longer, folder=tmp_path / "at once"))
+
+
+def test_a_run_may_begin_with_the_averaged_weights_of_another_recipe(
+    run: Callable[..., Checkpoint], tmp_path: Path
+) -> None:
+    first, other = run(), ImageSet(255 - PIXELS, None, "other")
+    still = replace(TOY, steps=2, seed=3, lambda_uniform=2.0, ema_decay=0.5)
+    still = replace(still, generator_rate=0.0, discriminator_rate=0.0)
+    options: dict[str, Any] = {"folder": tmp_path / "second", "images": other}
+    second = run(still, start=first, **options)
+    for network in ("generator", "discriminator"):
+        begun, now = getattr(first, f"{network}_ema"), getattr(second, network)
+        learned = [n for n in now if n.endswith("weight")]
+        assert all(torch.equal(begun[name], now[name]) for name in learned)
+    assert second.config == replace(still, warm_start=first.described())
+    assert "seed 0, step 6" in second.config.warm_start
+    with pytest.raises(TrainingError, match="another warm_start"):
+        run(still, resume=True, **options)
+    run(still, start=first, resume=True, **options)
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"spec": LatentSpec(Noise(3), SPEC.codes)}, "another spec"),
+        ({"architecture": replace(SMALL, dense=8)}, "another architecture"),
+    ],
+)
+def test_a_run_begins_with_weights_that_fit_alone(
+    run: Callable[..., Checkpoint], tmp_path: Path, change: dict[str, Any], said: str
+) -> None:
+    first = run(replace(TOY, steps=1))
+    with pytest.raises(TrainingError, match=said) as error:
+        run(replace(TOY, **change), start=first, folder=tmp_path / "second")
+    one_line(error)
 
 
 def test_an_interrupt_while_the_last_step_is_saved_is_heard(

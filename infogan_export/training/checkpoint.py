@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import subprocess
 import zipfile
 from dataclasses import asdict, dataclass, field
@@ -20,6 +21,7 @@ from infogan_export.training.encoder import EncoderConfig
 from infogan_export.training.networks import ImageShape
 
 FORMAT = 1
+CHECKPOINT_NAME = "checkpoint.pt"
 
 
 @dataclass(frozen=True)
@@ -81,6 +83,15 @@ class Checkpoint:
     version: str = ""
     commit: str = ""
 
+    def described(self) -> str:
+        """Which run this is, how far it is, and a digest of its averaged G."""
+        digest = hashlib.sha256()
+        for weights in self.generator_ema.values():
+            digest.update(weights.cpu().contiguous().numpy().tobytes())
+        return (
+            f"seed {self.config.seed}, step {self.step:,}, G {digest.hexdigest()[:16]}"
+        )
+
 
 @dataclass
 class EncoderCheckpoint:
@@ -115,6 +126,11 @@ class EncoderCheckpoint:
     seconds: float = 0.0
     version: str = ""
     commit: str = ""
+
+
+def checkpoint_path(run: Path) -> Path:
+    """The checkpoint of a run's folder; a file is one itself."""
+    return run / CHECKPOINT_NAME if run.is_dir() else run
 
 
 def save_checkpoint(checkpoint: Checkpoint | EncoderCheckpoint, path: Path) -> None:

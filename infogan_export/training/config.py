@@ -290,6 +290,8 @@ class TrainingConfig:
         guidance: what Q's reading of generated photographs follows.
         collapse_after: the first step at which a code that is dead stops the run.
         refinement: what comes after the game.
+        warm_start: the run whose averaged weights are the first ones, as
+            ``Checkpoint.described`` has it; '' where these are drawn.
 
     Raises:
         UsageError: a number is out of its range, or two options that do not go
@@ -321,6 +323,7 @@ class TrainingConfig:
     balance: bool = False
     guidance: Guidance = field(default_factory=Guidance)
     refinement: Refinement = field(default_factory=Refinement)
+    warm_start: str = ""
 
     def __post_init__(self) -> None:
         check_ranges(

@@ -17,6 +17,7 @@ from infogan_export.datasets import ImageSet
 from infogan_export.errors import TrainingError
 from infogan_export.training.batches import Batches
 from infogan_export.training.checkpoint import (
+    CHECKPOINT_NAME,
     DataFacts,
     EncoderCheckpoint,
     load_encoder_checkpoint,
@@ -28,7 +29,6 @@ from infogan_export.training.encoder import Encoder, EncoderConfig, as_latents
 from infogan_export.training.health import stop_if_diverged
 from infogan_export.training.inversion import Target, inversion_loss
 from infogan_export.training.loop import (
-    CHECKPOINT_NAME,
     Progress,
     data_facts,
     is_resumed,

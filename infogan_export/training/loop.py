@@ -30,6 +30,7 @@ from infogan_export.training.calibration import (
     category_shares,
 )
 from infogan_export.training.checkpoint import (
+    CHECKPOINT_NAME,
     Checkpoint,
     DataFacts,
     EncoderCheckpoint,
@@ -54,10 +55,9 @@ from infogan_export.training.state import (
     capture,
     restore,
     set_rates,
+    warm_start,
 )
 from infogan_export.training.step import training_step
-
-CHECKPOINT_NAME = "checkpoint.pt"
 
 Saved_co = TypeVar("Saved_co", Checkpoint, EncoderCheckpoint, covariant=True)
 
@@ -80,6 +80,7 @@ def train(
     folder: Path,
     *,
     fabric: Fabric,
+    start: Checkpoint | None = None,
     resume: bool = False,
     checkpoint_every: int = 500,
     log_every: int = 50,
@@ -93,6 +94,8 @@ def train(
         images: what to train on; labels are never looked at.
         folder: the run's own folder, made if need be.
         fabric: the launched engine.
+        start: a run whose averaged weights are the first ones; it may have been
+            another recipe, of the same latents and networks, on other images.
         resume: go on from the folder's checkpoint, if there is one.
         checkpoint_every: steps between checkpoints.
         log_every: steps between rows of the CSV, each the mean over these steps.
@@ -103,15 +106,17 @@ def train(
         the last checkpoint, as it is in the folder.
 
     Raises:
-        TrainingError: the images do not suit the networks or the batch, the
-            folder holds another run, a loss is no longer finite, or a code has
-            collapsed.
+        TrainingError: the images, or `start`, do not suit the networks or the
+            batch, the folder holds another run, a loss is no longer finite, or a
+            code has collapsed.
         OutputError: the folder cannot be written.
         KeyboardInterrupt: after the step in hand is done and saved.
     """
     _, height, width, channels = images.images.shape
     shape = (channels, height, width)
     data = data_facts(images)
+    if start:
+        config = replace(config, warm_start=start.described())
     state = build_state(config, shape, fabric)
     batches, refining = Batches(images, config, fabric), None
     if config.refinement.steps:
@@ -121,6 +126,8 @@ def train(
     checkpoint = load_checkpoint(path) if is_resumed(path, resume=resume) else None
     if checkpoint:
         restore(state, checkpoint, config, data)
+    elif start:
+        warm_start(state, start, config, shape)
     checkpoint = repeat(
         _Run(state, config, images, batches, refining, shape, data),
         folder,

@@ -32,6 +32,7 @@ from infogan_export.training.networks import (
     without_spectral_norm,
 )
 
+_SAME_TO_START = "spec", "architecture"
 _FUSED_ADAM = ("cpu", "cuda", "mps", "xpu")
 
 
@@ -267,6 +268,36 @@ def restore(
     state.D_optimizer.load_state_dict(saved.optimizers["D"])
     state.shares = saved.shares
     state.step = saved.step
+
+
+def warm_start(
+    state: TrainingState, run: Checkpoint, config: TrainingConfig, shape: ImageShape
+) -> None:
+    """Put a run's averaged weights into a fresh state, and nothing else of it.
+
+    Args:
+        state: at step 0.
+        run: what to begin with.
+        config: of the state.
+        shape: channels, height, width of its images.
+
+    Raises:
+        TrainingError: the run has other latents, networks or images.
+    """
+    differing = [n for n in _SAME_TO_START if n in differing_fields(run.config, config)]
+    if run.shape != shape:
+        differing.append("image size")
+    if differing:
+        raise TrainingError(
+            f"the run to begin with has another {', '.join(differing)}; its weights "
+            "fit networks like its own alone"
+        )
+    for network, average, weights in (
+        (state.G, state.G_ema, run.generator_ema),
+        (state.D, state.D_ema, run.discriminator_ema),
+    ):
+        bare(network).load_state_dict(weights)
+        average.module.load_state_dict(weights)
 
 
 def averaged_networks(checkpoint: Checkpoint) -> tuple[Generator, Discriminator]:
