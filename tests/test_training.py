@@ -1003,6 +1003,39 @@ def test_q_reads_blurred_images_by_their_own_statistics(fabric: Fabric) -> None:
     assert D.sight[3].weight is D.trunk[3].weight
 
 
+@pytest.mark.parametrize("recipe", ["faces", "apart"])
+def test_means_are_fitted_to_generated_images_as_they_will_be_read(
+    fabric: Fabric, recipe: str
+) -> None:
+    config = {"faces": FACE_TOY, "apart": APART_TOY}[recipe]
+    state, batches = (
+        build_state(config, (1, 8, 8), fabric),
+        Batches(IMAGES, config, fabric),
+    )
+    for step in range(20):
+        training_step(batches.at(step), state, config)
+    before = deepcopy(state.D_ema.module)
+    calibrate(state, batches, config)
+    D = state.D_ema.module
+    assert isinstance(D, Discriminator)
+    z = torch.from_numpy(config.spec.sample(2000, seed=0, start=10_000))
+    with torch.no_grad():
+        images = state.G_ema.module(z)
+        noisy = (images + config.recognition_noise * torch.randn_like(images)).clip(
+            0, 1
+        )
+        read = D.read(torch.cat([images, noisy]))
+    code = z[:, config.spec.noise_dim :].repeat(2, 1)
+    left = objective.squared_residuals(config.spec, read, code)
+    away = read[:, -1] - code[:, -1]
+    assert torch.allclose(left, D.residual, rtol=0.1)
+    assert left < code[:, -1].var()
+    assert abs(float(away.mean())) < 0.05
+    assert abs(float((away * read[:, -1]).mean())) < 0.05
+    logits = before.recognition[-1], D.recognition[-1]
+    assert torch.equal(*(layer.weight[:5] for layer in logits))
+
+
 # --- resuming ----------------------------------------------------------------
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.optim.swa_utils import update_bn
 
@@ -25,7 +26,8 @@ def calibrate(state: TrainingState, batches: Batches, config: TrainingConfig) ->
     and generated images in batches of their own: it is measured on both.  The
     spectral norms of averaged weights are found afresh as well.  The statistics of
     a Q that has its own are those of images without the noise of training, which are
-    what it will read, and with it.
+    what it will read, and with it.  Where Q learned from other images than it will
+    read, its means are fitted to those: see ``fit_means``.
 
     Args:
         state: ``G_ema`` and ``D_ema`` are changed in place.
@@ -44,6 +46,42 @@ def calibrate(state: TrainingState, batches: Batches, config: TrainingConfig) ->
     with torch.no_grad():
         update_bn(real_and_generated(), _Reading(D, Disguise(state, config)))
         settle(D)
+    if config.reads_apart and config.spec.uniform:
+        fit_means(state, config)
+
+
+def fit_means(state: TrainingState, config: TrainingConfig) -> None:
+    """Solve the last layer of the averaged Q for the means of the uniform codes.
+
+    L_I is a lower bound for any Q, and the tighter the better Q is: by least squares
+    on generated images, whose codes are known, as they are and with the noise of
+    training on them before they are blurred.  The residual is fitted as well.
+
+    Args:
+        state: ``D_ema`` is changed in place; it and ``G_ema`` are calibrated.
+        config: the latents, the same as in the first steps of the run.
+    """
+    G, D, spec = state.G_ema.module, state.D_ema.module.eval(), config.spec
+    assert isinstance(D, Discriminator)
+    rng = torch.Generator(state.fabric.device).manual_seed(config.seed)
+    columns = [spec.code_columns(code.name).start for code in spec.uniform]
+    rows: list[Tensor] = []
+    codes: list[Tensor] = []
+    with torch.no_grad():
+        for z in _latents(state, config):
+            images = G(z)
+            noise = torch.empty_like(images).normal_(generator=rng)
+            noisy = images + config.recognition_noise * noise
+            known, _ = D.look(torch.cat([images, noisy.clamp(0, 1)]))
+            rows.append(F.pad(known[:, D.features :], (0, 1), value=1.0))
+            codes.append(z[:, spec.noise_dim :][:, columns].repeat(2, 1))
+        A, c = (torch.cat(parts).double().cpu() for parts in (rows, codes))
+        solution = torch.linalg.lstsq(A, c, driver="gelsd").solution
+        last = D.recognition[-1]
+        assert isinstance(last, nn.Linear)
+        last.weight[columns] = solution[:-1].T.to(last.weight)
+        last.bias[columns] = solution[-1].to(last.bias)
+        D.residual.copy_((A @ solution - c).square().mean(dim=0))
 
 
 class _Reading(nn.Module):
