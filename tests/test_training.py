@@ -1434,6 +1434,24 @@ def test_a_seed_that_fails_leaves_the_others(
     assert "mnist-4" in err and "1 of 3 runs failed" in err
 
 
+def test_one_command_begins_with_another_ones_run(
+    arguments: list[str], capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    first, again = tmp_path / "runs" / "mnist-0", tmp_path / "again"
+    steps = ["--steps", "2", "--consistency", "0"]
+    begun = [*arguments, *steps, "--from", str(first), "--run-dir", str(again)]
+    code, said = fails(begun, capsys)
+    assert code == 2 and f"no {first}" in said
+    for words in ([*arguments, *steps], [*begun, "--lambda-cont", "2"]):
+        with pytest.raises(SystemExit, match="0"):
+            main(words)
+    source = load_checkpoint(first / CHECKPOINT_NAME)
+    config = load_checkpoint(again / "mnist-0" / CHECKPOINT_NAME).config
+    assert config == replace(
+        source.config, lambda_uniform=2.0, warm_start=source.described()
+    )
+
+
 def test_a_game_too_short_for_agreement_is_told(
     arguments: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
