@@ -1168,6 +1168,7 @@ def test_a_run_may_begin_with_the_averaged_weights_of_another_recipe(
     with pytest.raises(TrainingError, match="another warm_start"):
         run(still, resume=True, **options)
     run(still, start=first, resume=True, **options)
+    assert second.described().endswith(f"; after {first.described()}")
 
 
 @pytest.mark.parametrize(

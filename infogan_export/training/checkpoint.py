@@ -84,13 +84,13 @@ class Checkpoint:
     commit: str = ""
 
     def described(self) -> str:
-        """Which run this is, how far it is, and a digest of its averaged G."""
+        """Which run this is, how far it is, a digest of its averaged G; its start."""
         digest = hashlib.sha256()
         for weights in self.generator_ema.values():
             digest.update(weights.cpu().contiguous().numpy().tobytes())
-        return (
-            f"seed {self.config.seed}, step {self.step:,}, G {digest.hexdigest()[:16]}"
-        )
+        G, before = digest.hexdigest()[:16], self.config.warm_start
+        here = f"seed {self.config.seed}, step {self.step:,}, G {G}"
+        return f"{here}; after {before}" if before else here
 
 
 @dataclass
