@@ -1020,11 +1020,10 @@ def test_means_are_fitted_to_generated_images_as_they_will_be_read(
     assert isinstance(D, Discriminator)
     z = torch.from_numpy(config.spec.sample(2000, seed=0, start=10_000))
     with torch.no_grad():
-        images = state.G_ema.module(z)
-        noisy = (images + config.recognition_noise * torch.randn_like(images)).clip(
-            0, 1
-        )
-        read = D.read(torch.cat([images, noisy]))
+        still = low_passed(state.G_ema.module(z), config.architecture.blur)
+        noise = config.recognition_noise * torch.randn_like(still)
+        seen = torch.cat([still, still + noise])
+        read = D.read(seen, seen)
     code = z[:, config.spec.noise_dim :].repeat(2, 1)
     left = objective.squared_residuals(config.spec, read, code)
     away = read[:, -1] - code[:, -1]

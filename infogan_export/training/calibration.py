@@ -16,7 +16,7 @@ from infogan_export.training.networks import Discriminator, low_passed, settle
 from infogan_export.training.state import TrainingState
 from infogan_export.training.step import Disguise
 
-_BATCHES = 100
+_BATCHES, _FITTED = 100, 250
 
 
 def calibrate(state: TrainingState, batches: Batches, config: TrainingConfig) -> None:
@@ -54,8 +54,8 @@ def fit_means(state: TrainingState, config: TrainingConfig) -> None:
     """Solve the last layer of the averaged Q for the means of the uniform codes.
 
     L_I is a lower bound for any Q, and the tighter the better Q is: by least squares
-    on generated images, whose codes are known, as they are and with the noise of
-    training on them before they are blurred.  The residual is fitted as well.
+    on generated images, whose codes are known, without the noise of training and with
+    it.  The residual is fitted as well.
 
     Args:
         state: ``D_ema`` is changed in place; it and ``G_ema`` are calibrated.
@@ -63,17 +63,17 @@ def fit_means(state: TrainingState, config: TrainingConfig) -> None:
     """
     G, D, spec = state.G_ema.module, state.D_ema.module.eval(), config.spec
     assert isinstance(D, Discriminator)
-    rng = torch.Generator(state.fabric.device).manual_seed(config.seed)
+    disguise = Disguise(state, config)
     columns = [spec.code_columns(code.name).start for code in spec.uniform]
     rows: list[Tensor] = []
     codes: list[Tensor] = []
     with torch.no_grad():
-        for z in _latents(state, config):
+        for z in latent_batches(state, config, count=_FITTED, size=config.batch_size):
             images = G(z)
-            noise = torch.empty_like(images).normal_(generator=rng)
-            noisy = images + config.recognition_noise * noise
-            known, _ = D.look(torch.cat([images, noisy.clamp(0, 1)]))
-            rows.append(F.pad(known[:, D.features :], (0, 1), value=1.0))
+            noisy = disguise.for_Q(images)
+            assert noisy is not None, "Q learned from what it will read"
+            seen = torch.cat([low_passed(images, D.blur), noisy])
+            rows.append(F.pad(D.recognition[:-1](D.sight(seen)), (0, 1), value=1.0))
             codes.append(z[:, spec.noise_dim :][:, columns].repeat(2, 1))
         A, c = (torch.cat(parts).double().cpu() for parts in (rows, codes))
         solution = torch.linalg.lstsq(A, c, driver="gelsd").solution
