@@ -20,7 +20,7 @@ from recipes import exported
 from infogan_export.datasets import read_images
 from infogan_export.evaluation.naming import describe_uniform_codes
 from infogan_export.latent import LatentSpec, UniformCode
-from infogan_export.training.checkpoint import CHECKPOINT_NAME, load_checkpoint
+from infogan_export.training.checkpoint import checkpoint_path, load_checkpoint
 
 SAMPLES, SHOWN = 10000, 5000
 
@@ -42,7 +42,7 @@ def main() -> None:
     parser.add_argument("--at", type=float, nargs="+", default=[1.3, 1.4, 1.5])
     given = parser.parse_args()
     train = read_images(given.data_dir, split="train")
-    run = load_checkpoint(given.run / CHECKPOINT_NAME)
+    run = load_checkpoint(checkpoint_path(given.run))
     header()
     with tempfile.TemporaryDirectory() as folder:
         model = exported(run, train, Path(folder), {})

@@ -27,8 +27,8 @@ from infogan_export.evaluation.figures import Evaluation
 from infogan_export.evaluation.judge import Judge
 from infogan_export.export.exporter import ExportOptions, export_checkpoint
 from infogan_export.training.checkpoint import (
-    CHECKPOINT_NAME,
     Checkpoint,
+    checkpoint_path,
     load_checkpoint,
 )
 from infogan_export.training.selection import score
@@ -95,7 +95,7 @@ def main() -> None:
     reach = parse_numbers(given.reach, "--reach", "cont2=1.6")
     train, test = (read_images(given.data_dir, split=s) for s in ("train", "test"))
     judge = Judge(given.judge)
-    runs = {run: load_checkpoint(run / CHECKPOINT_NAME) for run in given.runs}
+    runs = {run: load_checkpoint(checkpoint_path(run)) for run in given.runs}
     if given.last:
         runs = {run: unaveraged(checkpoint) for run, checkpoint in runs.items()}
     scores = {run: score(checkpoint, train).total for run, checkpoint in runs.items()}

@@ -1003,11 +1003,10 @@ def test_q_reads_blurred_images_by_their_own_statistics(fabric: Fabric) -> None:
     assert D.sight[3].weight is D.trunk[3].weight
 
 
-@pytest.mark.parametrize("recipe", ["faces", "apart"])
+@pytest.mark.parametrize("config", [FACE_TOY, APART_TOY], ids=["faces", "apart"])
 def test_means_are_fitted_to_generated_images_as_they_will_be_read(
-    fabric: Fabric, recipe: str
+    fabric: Fabric, config: TrainingConfig
 ) -> None:
-    config = {"faces": FACE_TOY, "apart": APART_TOY}[recipe]
     state, batches = (
         build_state(config, (1, 8, 8), fabric),
         Batches(IMAGES, config, fabric),

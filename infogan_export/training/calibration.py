@@ -64,15 +64,12 @@ def fit_means(state: TrainingState, config: TrainingConfig) -> None:
     G, D, spec = state.G_ema.module, state.D_ema.module.eval(), config.spec
     assert isinstance(D, Discriminator)
     disguise = Disguise(state, config)
-    columns = [spec.code_columns(code.name).start for code in spec.uniform]
+    columns = objective.mean_columns(spec)
     rows: list[Tensor] = []
     codes: list[Tensor] = []
     with torch.no_grad():
         for z in latent_batches(state, config, count=_FITTED, size=config.batch_size):
-            images = G(z)
-            noisy = disguise.for_Q(images)
-            assert noisy is not None, "Q learned from what it will read"
-            seen = torch.cat([low_passed(images, D.blur), noisy])
+            seen = _still_and_noisy(G(z), D, disguise)
             rows.append(F.pad(D.recognition[:-1](D.sight(seen)), (0, 1), value=1.0))
             codes.append(z[:, spec.noise_dim :][:, columns].repeat(2, 1))
         A, c = (torch.cat(parts).double().cpu() for parts in (rows, codes))
@@ -92,10 +89,16 @@ class _Reading(nn.Module):
         self.D, self._disguise = D, disguise
 
     def forward(self, images: Tensor) -> None:
-        seen = None
-        if self.D.apart and (noisy := self._disguise.for_Q(images)) is not None:
-            seen = torch.cat([low_passed(images, self.D.blur), noisy])
+        apart = self.D.apart
+        seen = _still_and_noisy(images, self.D, self._disguise) if apart else None
         self.D(images, seen)
+
+
+def _still_and_noisy(images: Tensor, D: Discriminator, disguise: Disguise) -> Tensor:
+    """What a Q that reads apart will see, and what it learned from: (2 n, ...)."""
+    noisy = disguise.for_Q(images)
+    assert noisy is not None, "this Q learned from what it will read"
+    return torch.cat([low_passed(images, D.blur), noisy])
 
 
 def calibrate_generator(state: TrainingState, config: TrainingConfig) -> None:

@@ -96,6 +96,11 @@ def mutual_information_lower_bound(
     return bound
 
 
+def mean_columns(spec: LatentSpec) -> list[int]:
+    """Where the uniform codes stand among the codes, and their means in statistics."""
+    return [spec.code_columns(code.name).start for code in spec.uniform]
+
+
 def squared_residuals(spec: LatentSpec, statistics: Tensor, code: Tensor) -> Tensor:
     """E[(c - mu)^2] of each uniform code, in order.
 
@@ -104,7 +109,7 @@ def squared_residuals(spec: LatentSpec, statistics: Tensor, code: Tensor) -> Ten
         statistics: (n, C), of which the means of uniform codes are read.
         code: (n, C), the codes that the images were generated from.
     """
-    columns = [spec.code_columns(c.name).start for c in spec.uniform]
+    columns = mean_columns(spec)
     return (statistics[:, columns] - code[:, columns]).square().mean(dim=0)
 
 

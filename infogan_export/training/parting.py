@@ -203,7 +203,7 @@ def _teach_Q(
 ) -> None:
     """Let D's head for Q read real images, still and moved, so; uniform codes stay."""
     targets = list(zip(_columns(config), reads, strict=True))
-    uniform = [config.spec.code_columns(c.name).start for c in config.spec.uniform]
+    uniform = objective.mean_columns(config.spec)
 
     def loss(chosen: Tensor) -> Tensor:
         of_still = D.recognition(still[chosen])
