@@ -185,6 +185,14 @@ def train(
             default=_PRESET,
         ),
     ] = None,
+    residual: Annotated[
+        int | None,
+        _option(
+            "How many of G's stages end with a residual convolution.",
+            _RESULT,
+            default=_PRESET,
+        ),
+    ] = None,
     decay_to: Annotated[
         float | None,
         _option(
@@ -255,6 +263,7 @@ def train(
             "--rate-g": rate_g,
             "--rate-d": rate_d,
             "--moments": moments,
+            "--residual": residual,
             "--refine-steps": refine_steps,
             "--decay-to": decay_to,
             "--decay-d-to": decay_d_to,
@@ -295,7 +304,7 @@ def train(
                 parting=parting,
                 steering=steering,
             ),
-            architecture=_given(moments=moments),
+            architecture=_given(moments=moments, residual=residual),
             guidance=_given(weight=guidance),
             refinement=_given(steps=refine_steps),
         )
