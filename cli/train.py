@@ -185,6 +185,15 @@ def train(
             default=_PRESET,
         ),
     ] = None,
+    r1: Annotated[
+        float | None,
+        _option(
+            "Gamma of R1, which keeps D from being steep; images are 0 to 1.",
+            _RESULT,
+            "--r1",
+            default=_PRESET,
+        ),
+    ] = None,
     residual: Annotated[
         int | None,
         _option(
@@ -263,6 +272,7 @@ def train(
             "--rate-g": rate_g,
             "--rate-d": rate_d,
             "--moments": moments,
+            "--r1": r1,
             "--residual": residual,
             "--refine-steps": refine_steps,
             "--decay-to": decay_to,
@@ -290,6 +300,7 @@ def train(
             | _given(
                 lambda_categorical=lambda_cat,
                 lambda_uniform=lambda_cont,
+                gradient_penalty=r1,
                 generator_rate=rate_g,
                 discriminator_rate=rate_d,
                 decay_to=decay_to,

@@ -281,6 +281,8 @@ class TrainingConfig:
         consistency: Q's agreement on real images.
         adversarial: V(D, G): the paper's, with G's non-saturating half, or the
             hinge loss, whose D stops caring of what it tells by a margin.
+        gradient_penalty: gamma of R1: half of it weighs the squared gradient of D's
+            logit of a real image, of 0 to 1, by its pixels.
         augmentation: of what D sees, real and generated.
         flip: whether each real image is shown as it is or mirrored, by its draw.
         recognition_noise: deviation of normal noise on the images that Q learns
@@ -317,6 +319,7 @@ class TrainingConfig:
     consistency: Consistency = field(default_factory=Consistency)
     collapse_after: int = 2000
     adversarial: Adversarial = "non-saturating"
+    gradient_penalty: float = 0.0
     augmentation: Augmentation = field(default_factory=Augmentation)
     flip: bool = False
     recognition_noise: float = 0.0
@@ -340,6 +343,7 @@ class TrainingConfig:
                 "decay_to": _PART,
                 "ema_decay": _PART,
                 "recognition_noise": _PART,
+                "gradient_penalty": _NOT_NEGATIVE,
             },
         )
         if self.discriminator_decay_to is not None:

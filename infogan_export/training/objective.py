@@ -56,6 +56,21 @@ def hinge_generator_loss(fake: Tensor) -> Tensor:
     return -fake.mean()
 
 
+def gradient_penalty(logits: Tensor, images: Tensor) -> Tensor:
+    """R1: the mean squared gradient of D's logits by the pixels of their images.
+
+    A steep D tells images apart by what nobody sees, and teaches G that.
+
+    Args:
+        logits: (n,), of real images.
+        images: (n, channels, height, width), which they have a gradient to.
+
+    Source: Mescheder et al. (2018); half of gamma weighs it.
+    """
+    (gradient,) = torch.autograd.grad(logits.sum(), images, create_graph=True)
+    return gradient.float().square().sum(dim=(1, 2, 3)).mean()
+
+
 def adversarial(kind: Adversarial) -> tuple[Callable[..., Tensor], ...]:
     """D's half of V(D, G), of real and fake logits, and G's, of fake ones."""
     if kind == "hinge":
