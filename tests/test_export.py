@@ -74,7 +74,9 @@ FACES = replace(
 )
 APART = replace(
     FACES,
-    architecture=replace(FACES.architecture, normalisation="batch", apart=True),
+    architecture=replace(
+        FACES.architecture, normalisation="batch", apart=True, residual=2
+    ),
 )
 
 
