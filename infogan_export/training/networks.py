@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch.nn.utils.parametrizations import spectral_norm
 from torch.nn.utils.parametrize import is_parametrized, remove_parametrizations
 
-from infogan_export.errors import TrainingError
+from infogan_export.errors import TrainingError, UsageError
 from infogan_export.latent import LatentSpec
 
 ImageShape: TypeAlias = tuple[int, int, int]  # channels, height, width
@@ -61,6 +61,7 @@ class Architecture:
     Raises:
         TrainingError: a kind of layer that there is not, or one that does not go
             with another.
+        UsageError: more residuals than stages.
 
     Source: Chen et al. (2016), table 1; its leak is 0.1.
     """
@@ -92,8 +93,8 @@ class Architecture:
                 f"moments need normalisation 'batch', got {self.normalisation!r}"
             )
         if not 0 <= self.residual <= len(self.outward):
-            raise TrainingError(
-                f"residual is 0 to {len(self.outward)}, the stages of G, "
+            raise UsageError(
+                f"residual must be 0 to {len(self.outward)}, the stages of G, "
                 f"got {self.residual}"
             )
         if self.apart and (self.normalisation != "batch" or self.blur == 1):
