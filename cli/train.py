@@ -226,6 +226,15 @@ def train(
             default=_PRESET,
         ),
     ] = None,
+    ema_warm_up: Annotated[
+        bool | None,
+        _option(
+            "Let a young average forget its start; not where that is good already.",
+            _RESULT,
+            "--ema-warm-up/--no-ema-warm-up",
+            default=_PRESET,
+        ),
+    ] = None,
     run_dir: Annotated[
         Path,
         _option(
@@ -278,6 +287,7 @@ def train(
             "--decay-to": decay_to,
             "--decay-d-to": decay_d_to,
             "--ema": ema,
+            "--ema-warm-up": ema_warm_up,
         },
     )
     try:
@@ -306,6 +316,7 @@ def train(
                 decay_to=decay_to,
                 discriminator_decay_to=decay_d_to,
                 ema_decay=ema,
+                ema_warm_up=ema_warm_up,
             ),
             source,
             consistency=_given(
