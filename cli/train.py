@@ -194,14 +194,6 @@ def train(
             default=_PRESET,
         ),
     ] = None,
-    residual: Annotated[
-        int | None,
-        _option(
-            "How many of G's stages end with a residual convolution.",
-            _RESULT,
-            default=_PRESET,
-        ),
-    ] = None,
     decay_to: Annotated[
         float | None,
         _option(
@@ -282,7 +274,6 @@ def train(
             "--rate-d": rate_d,
             "--moments": moments,
             "--r1": r1,
-            "--residual": residual,
             "--refine-steps": refine_steps,
             "--decay-to": decay_to,
             "--decay-d-to": decay_d_to,
@@ -326,7 +317,7 @@ def train(
                 parting=parting,
                 steering=steering,
             ),
-            architecture=_given(moments=moments, residual=residual),
+            architecture=_given(moments=moments),
             guidance=_given(weight=guidance),
             refinement=_given(steps=refine_steps),
         )

@@ -74,9 +74,7 @@ FACES = replace(
 )
 APART = replace(
     FACES,
-    architecture=replace(
-        FACES.architecture, normalisation="batch", apart=True, residual=2
-    ),
+    architecture=replace(FACES.architecture, normalisation="batch", apart=True),
 )
 
 

@@ -66,13 +66,7 @@ from infogan_export.training.networks import (
 from infogan_export.training.refinement import at_the_ends
 from infogan_export.training.runlog import read_metrics
 from infogan_export.training.selection import agreement
-from infogan_export.training.state import (
-    TrainingState,
-    averaged_networks,
-    bare,
-    build_state,
-    warm_start,
-)
+from infogan_export.training.state import TrainingState, bare, build_state
 from infogan_export.training.step import training_step
 
 SPEC = LatentSpec(
@@ -108,7 +102,7 @@ FACE_TOY = replace(
 REFINED_TOY = replace(
     TOY, steps=2, refinement=Refinement(steps=4, directions=6, memory=0.5)
 )
-APART = replace(FACE_TOY.architecture, normalisation="batch", apart=True, residual=2)
+APART = replace(FACE_TOY.architecture, normalisation="batch", apart=True)
 REFINED_FACE_TOY = replace(FACE_TOY, steps=2, refinement=REFINED_TOY.refinement)
 APART_TOY = replace(REFINED_FACE_TOY, architecture=APART)
 PIXELS = np.random.default_rng(0).integers(0, 256, (37, 8, 8, 1), np.uint8)
@@ -286,7 +280,7 @@ def test_a_configuration_of_an_older_version_is_read_with_what_is_new_off() -> N
     ):
         del old[name]
     added = "generator", "upsampling", "normalisation", "inner", "blur", "apart"
-    for name in (*added, "residual"):
+    for name in added:
         del old["architecture"][name]
     assert TrainingConfig.from_dict(old) == TOY
 
@@ -1201,32 +1195,11 @@ def test_a_run_may_begin_with_the_averaged_weights_of_another_recipe(
     assert second.described().endswith(f"; after {first.described()}")
 
 
-def test_a_trained_generator_grows_residuals_that_start_as_nothing(
-    run: Callable[..., Checkpoint], fabric: Fabric
-) -> None:
-    first = run()
-    grown = replace(TOY, architecture=replace(SMALL, residual=2))
-    state = build_state(grown, first.shape, fabric)
-    warm_start(state, first, grown, first.shape)
-    before, _ = averaged_networks(first)
-    latents = torch.from_numpy(SPEC.sample(4))
-    with torch.no_grad():
-        drawn = bare(state.G).eval()(latents)
-        assert torch.equal(drawn, before(latents))
-    state.G.train()
-    for step in range(2):  # scales learn in the first, what they scale in the second
-        kept = copies(state.G)
-        training_step(Batches(IMAGES, grown, fabric).at(step), state, grown)
-    changed = {n for n, p in copies(state.G).items() if not torch.equal(p, kept[n])}
-    assert {name for name in kept if "change.0" in name} <= changed
-
-
 @pytest.mark.parametrize(
     ("change", "said"),
     [
         ({"spec": LatentSpec(Noise(3), SPEC.codes)}, "another spec"),
         ({"architecture": replace(SMALL, dense=8)}, "another architecture"),
-        ({"architecture": replace(SMALL, inner=1, residual=1)}, "another architecture"),
     ],
 )
 def test_a_run_begins_with_weights_that_fit_alone(
@@ -1525,7 +1498,6 @@ def test_a_game_too_short_for_agreement_is_told(
         (["--lambda-cat", "nan"], "lambda categorical must be 0 or more, got nan"),
         (["--ema", "2"], "ema decay must be 0 to 1, got 2"),
         (["--r1", "-1"], "gradient penalty must be 0 or more, got -1"),
-        (["--residual", "3"], "residual must be 0 to 2, the stages of G, got 3"),
         (["--size", "28"], "HEIGHTxWIDTH"),
         (["--channels", "2"], "1 or 3, got 2"),
         (["--data", "mnist"], "either --data NAME or --data-dir DIR"),

@@ -10,7 +10,6 @@ from infogan_export.latent import CategoricalCode, LatentSpec
 from infogan_export.training.networks import (
     Discriminator,
     Generator,
-    Residual,
     low_passed,
 )
 
@@ -95,8 +94,6 @@ def fold_batch_norm(layers: nn.Sequential) -> nn.Sequential:
         ):
             transposed = isinstance(folded[-1], nn.ConvTranspose2d)
             folded[-1] = fuse_conv_bn_eval(folded[-1], layer, transpose=transposed)
-        elif isinstance(layer, Residual):
-            folded.append(Residual(fold_batch_norm(layer.change)))
         else:
             folded.append(layer)
     return nn.Sequential(*folded).eval()

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch.nn.utils.parametrizations import spectral_norm
 from torch.nn.utils.parametrize import is_parametrized, remove_parametrizations
 
-from infogan_export.errors import TrainingError, UsageError
+from infogan_export.errors import TrainingError
 from infogan_export.latent import LatentSpec
 
 ImageShape: TypeAlias = tuple[int, int, int]  # channels, height, width
@@ -49,8 +49,6 @@ class Architecture:
         normalisation: of D: batch norm; or the spectral norm of each layer of
             trunk and head, with no batch norm in D or Q, and images centred.
         inner: 3x3 convolutions at the innermost size, in both networks.
-        residual: how many of G's stages, from the inside out, end with a
-            ``Residual``.
         blur: Q reads images averaged over squares of so many pixels; 1 is as
             they are.  A code that it then reads is no texture.
         moments: D also judges a batch as a whole, by what its last batch norm
@@ -61,7 +59,6 @@ class Architecture:
     Raises:
         TrainingError: a kind of layer that there is not, or one that does not go
             with another.
-        UsageError: more residuals than stages.
 
     Source: Chen et al. (2016), table 1; its leak is 0.1.
     """
@@ -74,7 +71,6 @@ class Architecture:
     upsampling: Upsampling = "transposed"
     normalisation: Normalisation = "batch"
     inner: int = 0
-    residual: int = 0
     blur: int = 1
     moments: bool = False
     apart: bool = False
@@ -91,11 +87,6 @@ class Architecture:
         if self.moments and self.normalisation != "batch":
             raise TrainingError(
                 f"moments need normalisation 'batch', got {self.normalisation!r}"
-            )
-        if not 0 <= self.residual <= len(self.outward):
-            raise UsageError(
-                f"residual must be 0 to {len(self.outward)}, the stages of G, "
-                f"got {self.residual}"
             )
         if self.apart and (self.normalisation != "batch" or self.blur == 1):
             raise TrainingError(
@@ -198,18 +189,16 @@ class Generator(nn.Module):
             nn.BatchNorm1d(inner * height * width),
             nn.ReLU(inplace=True),
             nn.Unflatten(1, (inner, height, width)),
-            *([Residual(_change(inner))] if arch.residual else []),
         )
         layers = []
         for _ in range(arch.inner):
             layers += _rectified(nn.Conv2d(inner, inner, 3, padding=1, bias=False))
         nearest = arch.upsampling == "nearest"
-        for stage, (before, after) in enumerate(pairwise(arch.outward), start=1):
+        for before, after in pairwise(arch.outward):
             layers += _rectified(
                 DoublingConv2d(before, after, bias=False)
                 if nearest
-                else nn.ConvTranspose2d(before, after, 4, 2, padding=1, bias=False),
-                residual=stage < arch.residual,
+                else nn.ConvTranspose2d(before, after, 4, 2, padding=1, bias=False)
             )
         layers += [
             nn.Conv2d(outside, shape[0], 3, padding=1)
@@ -224,43 +213,9 @@ class Generator(nn.Module):
         return images
 
 
-def _rectified(
-    convolution: nn.Conv2d | nn.ConvTranspose2d, *, residual: bool = False
-) -> list[nn.Module]:
+def _rectified(convolution: nn.Conv2d | nn.ConvTranspose2d) -> list[nn.Module]:
     channels = convolution.out_channels
-    rectifier = Residual(_change(channels)) if residual else nn.ReLU(inplace=True)
-    return [convolution, nn.BatchNorm2d(channels), rectifier]
-
-
-class Residual(nn.Module):
-    """A rectifier, then a change of its maps that is added to them, and rectified.
-
-    The change starts as nothing: a trained network that grows one draws as before.
-
-    Source: He et al. (2016); its start is that of Goyal et al. (2017).
-    """
-
-    def __init__(self, change: nn.Sequential) -> None:
-        """Of a change from maps to maps of their shape."""
-        super().__init__()
-        self.change = change
-
-    def forward(self, maps: Tensor) -> Tensor:
-        """Any shape that the change takes to the same."""
-        rectified = F.relu(maps)
-        return F.relu(rectified + self.change(rectified))
-
-    def reset(self) -> None:
-        """Let the change be nothing, by the scale of its batch norm."""
-        norm = self.change[-1]
-        assert isinstance(norm, nn.BatchNorm2d)
-        nn.init.zeros_(norm.weight)
-        nn.init.zeros_(norm.bias)
-
-
-def _change(channels: int) -> nn.Sequential:
-    convolution = nn.Conv2d(channels, channels, 3, padding=1, bias=False)
-    return nn.Sequential(convolution, nn.BatchNorm2d(channels))
+    return [convolution, nn.BatchNorm2d(channels), nn.ReLU(inplace=True)]
 
 
 class Centre(nn.Module):
@@ -520,10 +475,7 @@ def low_passed(images: Tensor, pixels: int) -> Tensor:
 
 
 def initialise(module: nn.Module) -> None:
-    """DCGAN's weights: N(0, 0.02), batch norm scales N(1, 0.02), biases zero.
-
-    What is added to a path through the network starts as nothing.
-    """
+    """DCGAN's weights: N(0, 0.02), batch norm scales N(1, 0.02), biases zero."""
     for layer in module.modules():
         if isinstance(layer, nn.Conv2d | nn.ConvTranspose2d | nn.Linear):
             weights = dict(layer.named_parameters())
@@ -534,9 +486,6 @@ def initialise(module: nn.Module) -> None:
         elif isinstance(layer, nn.BatchNorm1d | nn.BatchNorm2d):
             nn.init.normal_(layer.weight, 1.0, 0.02)
             nn.init.zeros_(layer.bias)
-    for layer in module.modules():
-        if isinstance(layer, Residual):
-            layer.reset()
     settle(module)
 
 

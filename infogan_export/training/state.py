@@ -281,16 +281,10 @@ def warm_start(
         config: of the state.
         shape: channels, height, width of its images.
 
-    G may have more residuals than the run's, which start as nothing.
-
     Raises:
         TrainingError: the run has other latents, networks or images.
     """
-    grown = config.architecture.residual
-    began = run.config
-    if grown > began.architecture.residual:
-        began = replace(began, architecture=replace(began.architecture, residual=grown))
-    differing = [n for n in _SAME_TO_START if n in differing_fields(began, config)]
+    differing = [n for n in _SAME_TO_START if n in differing_fields(run.config, config)]
     if run.shape != shape:
         differing.append("image size")
     if differing:
@@ -302,9 +296,8 @@ def warm_start(
         (state.G, state.G_ema, run.generator_ema),
         (state.D, state.D_ema, run.discriminator_ema),
     ):
-        for each in (bare(network), average.module):
-            fresh = each.state_dict()
-            each.load_state_dict(fresh | weights)
+        bare(network).load_state_dict(weights)
+        average.module.load_state_dict(weights)
 
 
 def averaged_networks(checkpoint: Checkpoint) -> tuple[Generator, Discriminator]:
