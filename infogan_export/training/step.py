@@ -21,7 +21,7 @@ from infogan_export.training.state import TrainingState, bare, frozen
 # of the refinement.
 MOVEMENT, _DISGUISE, _GUIDANCE = 2, 4, 7
 _RESIDUAL_MOMENTUM = 0.02
-_PENALTY_EVERY = 4  # steps; it moves D slowly, and costs as much as D's descent
+_PENALTY_EVERY = 4  # steps; a gradient of a gradient is dear, and moves D slowly
 
 
 def training_step(
