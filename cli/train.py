@@ -411,11 +411,6 @@ def _check_stage(
 ) -> None:
     if stage not in _STAGES:
         raise UsageError(unknown("stage", stage, _STAGES))
-    if stage == "gan" and source is not None and not Path(source).exists():
-        raise UsageError(
-            f"--from is the folder of a run to begin with, and there is no {source}; "
-            "for an encoder of a model, add --stage encoder"
-        )
     if stage == "encoder" and source is None:
         raise UsageError(
             "--stage encoder needs --from MODEL, the exported model to invert"
@@ -437,10 +432,8 @@ def _gan(
     **parts: dict[str, Any],
 ) -> tuple[str, Callable[..., Any], list[TrainingConfig]]:
     from dataclasses import replace
-    from functools import partial
 
     try:
-        from infogan_export.training.checkpoint import checkpoint_path, load_checkpoint
         from infogan_export.training.config import preset as named
         from infogan_export.training.loop import train as train_gan
     except ImportError as error:
@@ -448,8 +441,7 @@ def _gan(
 
     trained: Callable[..., Any] = train_gan
     if source is not None:
-        start = load_checkpoint(checkpoint_path(Path(source)))
-        trained = partial(train_gan, start=start)
+        trained = _beginning_with(source, train_gan)
     recipe = named(preset)
     refinement = parts["refinement"]
     if changes.get("steps", 0) > 0 and "steps" not in refinement:
@@ -458,6 +450,26 @@ def _gan(
     changed = {part: replace(getattr(recipe, part), **d) for part, d in parts.items()}
     recipe = replace(recipe, **changed, **changes)
     return preset, trained, [replace(recipe, seed=seed) for seed in seeds]
+
+
+def _beginning_with(source: str, train: Callable[..., Any]) -> Callable[..., Any]:
+    """A training that begins with a run, or with an exported model."""
+    from functools import partial
+
+    from infogan_export.export.reopen import reopen
+    from infogan_export.training.checkpoint import checkpoint_path, load_checkpoint
+
+    path = Path(source)
+    if path.is_file() or checkpoint_path(path).is_file():
+        return partial(train, start=load_checkpoint(checkpoint_path(path)))
+    from infogan_export.catalog import find
+
+    files = find(source)
+
+    def begun(config: TrainingConfig, *, images: ImageSet, **options: Any) -> Any:
+        return train(config, images=images, start=reopen(files, images), **options)
+
+    return begun
 
 
 def _late_agreement(config: TrainingConfig | EncoderConfig) -> str:

@@ -112,3 +112,18 @@ def _transposed(layer: nn.Conv2d) -> nn.ConvTranspose2d:
     same.weight.data = layer.weight.data.flip(2, 3).transpose(0, 1).contiguous()
     same.bias = layer.bias
     return same.train(layer.training)
+
+
+def as_convolution(layer: nn.Module) -> nn.Conv2d:
+    """The inverse of ``_transposed``.
+
+    Raises:
+        TypeError: a layer that is not of its making.
+    """
+    if not isinstance(layer, nn.ConvTranspose2d):
+        raise TypeError(f"no transposed convolution: {layer}")
+    size = layer.kernel_size[0]
+    same = nn.Conv2d(layer.in_channels, layer.out_channels, size, padding=size // 2)
+    same.weight.data = layer.weight.data.flip(2, 3).transpose(0, 1).contiguous()
+    same.bias = layer.bias
+    return same.train(layer.training)

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from infogan_export.errors import TrainingError
+from infogan_export.latent import CategoricalCode, LatentSpec
 from infogan_export.training.checkpoint import (
     Checkpoint,
     DataFacts,
@@ -284,7 +285,9 @@ def warm_start(
     Raises:
         TrainingError: the run has other latents, networks or images.
     """
-    differing = [n for n in _SAME_TO_START if n in differing_fields(run.config, config)]
+    begun = replace(run.config, spec=nameless(run.config.spec))
+    wanted = replace(config, spec=nameless(config.spec))
+    differing = [n for n in _SAME_TO_START if n in differing_fields(begun, wanted)]
     if run.shape != shape:
         differing.append("image size")
     if differing:
@@ -298,6 +301,16 @@ def warm_start(
     ):
         bare(network).load_state_dict(weights)
         average.module.load_state_dict(weights)
+
+
+def nameless(spec: LatentSpec) -> LatentSpec:
+    """The layout alone: an exported model has names for codes that a run numbers."""
+    return spec.rename(
+        replace(code, name=f"c{k}", description="", labels=(), shares=())
+        if isinstance(code, CategoricalCode)
+        else replace(code, name=f"c{k}", description="")
+        for k, code in enumerate(spec.codes)
+    )
 
 
 def averaged_networks(checkpoint: Checkpoint) -> tuple[Generator, Discriminator]:
