@@ -230,7 +230,7 @@ def _split(
     norm.bias.copy_(mean)
 
 
-def _set_twin(norm: _Norm, merged: nn.Module, seen: nn.Module) -> None:
+def _set_twin(norm: nn.Module, merged: nn.Module, seen: nn.Module) -> None:
     """Find the statistics of a batch norm's twin: those by which it was merged.
 
     Args:
@@ -239,7 +239,7 @@ def _set_twin(norm: _Norm, merged: nn.Module, seen: nn.Module) -> None:
         seen: the same layer, with its twin.
     """
     twin = norm.seen
-    assert isinstance(twin, _Norm)
+    assert isinstance(norm, _Norm) and isinstance(twin, _Norm)
     assert norm.running_var is not None
     assert twin.running_mean is not None and twin.running_var is not None
     ratio = _rms(merged.get_parameter("weight").flatten(1)) / _rms(
