@@ -78,8 +78,8 @@ def train(
     source: Annotated[
         str | None,
         _option(
-            "Model that the encoder is to invert, with its recognition network; or "
-            "the run whose averaged weights a GAN begins with.",
+            "Model that the encoder is to invert, or that a GAN begins with, with its "
+            "recognition network; or the run whose averaged weights that begins with.",
             _RESULT,
             "--from",
             metavar="NAME|PATH",
@@ -464,7 +464,13 @@ def _beginning_with(source: str, train: Callable[..., Any]) -> Callable[..., Any
         return partial(train, start=load_checkpoint(checkpoint_path(path)))
     from infogan_export.catalog import find
 
-    files = find(source)
+    try:
+        files = find(source)
+    except UsageError as error:
+        raise UsageError(
+            f"--from is a model, or the folder of a run, and there is no {source} "
+            f"with a checkpoint: {error}"
+        ) from None
 
     def begun(config: TrainingConfig, *, images: ImageSet, **options: Any) -> Any:
         return train(config, images=images, start=reopen(files, images), **options)

@@ -25,13 +25,15 @@ from infogan_export.errors import (  # noqa: E402
     ModelError,
     TrainingError,
 )
-from infogan_export.export import figures, rebuild  # noqa: E402
+from infogan_export.export import exporter, figures, rebuild  # noqa: E402
 from infogan_export.export.encoder_file import export_encoder  # noqa: E402
 from infogan_export.export.exporter import (  # noqa: E402
     ExportOptions,
     export_checkpoint,
 )
 from infogan_export.export.manifest import write_manifest  # noqa: E402
+from infogan_export.export.relabel import Meaning  # noqa: E402
+from infogan_export.export.reopen import reopen  # noqa: E402
 from infogan_export.export.weights import (  # noqa: E402
     read_weights,
     with_whole_weights,
@@ -43,7 +45,9 @@ from infogan_export.latent import (  # noqa: E402
     UniformCode,
 )
 from infogan_export.metadata import KEY, ModelMetadata  # noqa: E402
+from infogan_export.runtime import Model  # noqa: E402
 from infogan_export.training import encoding  # noqa: E402
+from infogan_export.training.batches import as_input  # noqa: E402
 from infogan_export.training.checkpoint import (  # noqa: E402
     CHECKPOINT_NAME,
     EncoderCheckpoint,
@@ -67,6 +71,7 @@ from infogan_export.training.inversion import Target  # noqa: E402
 from infogan_export.training.loop import train  # noqa: E402
 from infogan_export.training.networks import Architecture  # noqa: E402
 from infogan_export.training.runlog import read_metrics  # noqa: E402
+from infogan_export.training.state import averaged_networks  # noqa: E402
 
 SPEC = LatentSpec(
     Noise(4), (CategoricalCode("cat1", 3), UniformCode("cont1", -1.5, 1.5, -2, 2))
@@ -224,6 +229,85 @@ def test_networks_that_do_not_fit_their_file_are_refused(
     monkeypatch.setattr(rebuild, "read_weights", lambda model: {})
     with pytest.raises(ModelError, match="does not hold the weights"):
         rebuild.rebuild(catalog.find(digits))
+
+
+# --- what is shipped, trained on --------------------------------------------------
+
+
+@pytest.mark.parametrize("family", ["digits", "faces", "apart"])
+def test_a_reopened_model_does_what_its_files_do(
+    family: str, request: pytest.FixtureRequest
+) -> None:
+    folder = request.getfixturevalue(family)
+    target = rebuild.rebuild(catalog.find(folder))
+    reopened = reopen(catalog.find(folder), IMAGES)
+    G, D = averaged_networks(reopened)
+    z = torch.from_numpy(target.spec.sample(24, seed=5))
+    x = as_input(torch.from_numpy(PIXELS))
+    near = 5e-3 if family == "faces" else 1e-4  # a spectral norm is an estimate
+    with torch.no_grad():
+        features, statistics = target.Q.read(x)
+        assert torch.allclose(G(z), target.draw(z), atol=1e-4)
+        assert torch.allclose(D.read(x), statistics, atol=near)
+        assert torch.allclose(D.trunk(x), features, atol=near)
+        # In training a batch norm looks at its batch, and finds what it expects.
+        z = torch.from_numpy(target.spec.sample(24, seed=reopened.config.seed))
+        assert torch.allclose(G.train()(z), target.draw(z), atol=1e-3)
+
+
+def test_a_reopened_model_has_the_codes_of_its_training(
+    digits: Path, fabric: Fabric, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    trained = load_checkpoint(digits.parent / "run" / CHECKPOINT_NAME)
+    turned = frozenset({"slant"})
+
+    def meaning(model: Model, *rest: object) -> tuple[Meaning, list[Any]]:
+        code = replace(model.spec["cont1"], name="slant")
+        return Meaning((model.spec.codes[0], code), {}, turned), []
+
+    monkeypatch.setattr(exporter, "_find_meaning", meaning)
+    options = ExportOptions("toy", reach={"cont1": 1.0})
+    about = export_checkpoint(trained, tmp_path / "toy", options).metadata
+    assert about.spec["slant"].high == 3 and about.export["turned"] == ["slant"]
+    reopened = reopen(catalog.find(tmp_path / "toy"), IMAGES)
+    z = torch.from_numpy(SPEC.sample(24, seed=5))
+    with torch.no_grad():
+        drawn, again = (averaged_networks(c)[0](z) for c in (trained, reopened))
+    assert torch.allclose(drawn, again, atol=2e-3)  # as exact as the file is
+
+
+def test_a_model_is_trained_on_whatever_its_codes_are_called(
+    digits: Path, fabric: Fabric, tmp_path: Path
+) -> None:
+    files = catalog.find(digits)
+    begun = reopen(files, IMAGES)
+    spec = begun.config.spec
+    named = [replace(code, name=f"{code.name}_named") for code in spec.codes]
+    begun.config = replace(begun.config, spec=spec.rename(named))
+    still = replace(GAN, steps=2, generator_rate=0.0, discriminator_rate=0.0)
+    run = train(still, IMAGES, tmp_path / "run", fabric=fabric, start=begun)
+    assert torch.equal(
+        run.generator["dense.0.weight"], begun.generator["dense.0.weight"]
+    )
+    assert run.config.spec == GAN.spec
+    assert f"file {load(digits).sha256[:16]}" in run.described()
+    wider = ImageSet(np.zeros((24, 12, 16, 3), np.uint8), None, "wider")
+    with pytest.raises(TrainingError, match=r"8x12 pixels and 3.*are of 16x12"):
+        reopen(files, wider)
+
+
+def test_one_command_trains_an_exported_model_on(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    np.savez(tmp_path / "digits.npz", x_train=np.zeros((128, 28, 28), np.uint8))
+    words = ["train", "--from", "mnist", "--steps", "1", "--refine-steps", "0"]
+    words += ["--data-dir", str(tmp_path / "digits.npz"), "--run-dir", str(tmp_path)]
+    with pytest.raises(SystemExit, match="0"):
+        main(words)
+    capsys.readouterr()
+    start = load_checkpoint(tmp_path / "mnist-0" / CHECKPOINT_NAME).config.warm_start
+    assert start.startswith("model mnist, seed ")
+    assert load("mnist").sha256[:16] in start
 
 
 # --- the network ----------------------------------------------------------------

@@ -133,7 +133,8 @@ def export_checkpoint(
         on_stage("measuring what the codes do")
         meaning, evidence = _find_meaning(load(scratch), labelled, options, measured)
     spec = relabel(G, D, spec, meaning)
-    about = replace(about, spec=spec)
+    turned = {"turned": sorted(meaning.turned)}
+    about = replace(about, spec=spec, export={**about.export, **turned})
     with tempfile.TemporaryDirectory() as scratch:
         on_stage("converting and comparing with torch")
         files = _build(G, D, about, options.storage)

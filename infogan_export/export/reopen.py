@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 
 import torch
 from torch import Tensor, nn
@@ -17,7 +17,9 @@ from infogan_export.export.inference import (
     as_convolution,
 )
 from infogan_export.export.rebuild import rebuild
+from infogan_export.export.relabel import Meaning, relabel
 from infogan_export.graph import RuntimeOptions, open_graph
+from infogan_export.latent import Code, UniformCode
 from infogan_export.metadata import ModelMetadata
 from infogan_export.training.batches import as_input
 from infogan_export.training.checkpoint import Checkpoint, DataFacts
@@ -82,7 +84,7 @@ def reopen(files: ModelFiles, images: ImageSet) -> ReopenedModel:
     assert isinstance(target.G, GeneratorGraph)
     assert isinstance(target.Q, RecognitionGraph)
     about = open_graph(files.generator, "generator", RuntimeOptions()).metadata
-    config = _config(about, files)
+    config, meaning = _config(about, files), _as_trained(about)
     x = as_input(torch.from_numpy(images.images[:_IMAGES]))
     if tuple(x.shape[1:]) != target.shape:
         raise TrainingError(
@@ -97,9 +99,10 @@ def reopen(files: ModelFiles, images: ImageSet) -> ReopenedModel:
         x_fake = _fill_generator(G, target.G, latents, _GROWN * config.generator_rate)
         scale = _GROWN * config.discriminator_rate
         _fill_discriminator(D, target.Q, [x, x_fake], scale)
+    spec = relabel(G, D, target.spec, meaning)
     weights, of_D = G.state_dict(), D.state_dict()
     return ReopenedModel(
-        config=config,
+        config=replace(config, spec=spec),
         shape=target.shape,
         data=DataFacts(**{f.name: about.data[f.name] for f in fields(DataFacts)}),
         step=int(about.training["step"]),
@@ -121,6 +124,20 @@ def _config(about: ModelMetadata, files: ModelFiles) -> TrainingConfig:
         raise ModelError(
             f"{files.generator} does not tell how it was trained: {error}"
         ) from None
+
+
+def _as_trained(about: ModelMetadata) -> Meaning:
+    """The codes as they were in training: neither stretched nor turned."""
+    drawn = iter(about.export["drawn_in_training"])
+    ranges = {code.name: next(drawn) for code in about.spec.uniform}
+    codes: list[Code] = []
+    for code in about.spec.codes:
+        if isinstance(code, UniformCode):
+            low, high = ranges[code.name]
+            codes.append(replace(code, low=low, high=high))
+        else:
+            codes.append(code)
+    return Meaning(tuple(codes), turned=frozenset(about.export.get("turned", ())))
 
 
 def _described(shape: Sequence[int]) -> str:
@@ -145,7 +162,7 @@ def _fill_discriminator(
 ) -> None:
     """Give D and Q the weights of the file; real and generated images are kinds."""
     _unfold(D.trunk, folded.trunk, kinds, scale)
-    D.real.weight, D.real.bias = folded.real.weight, folded.real.bias
+    _set(D.real, folded.real)
     own = [norm for norm in D.trunk if isinstance(getattr(norm, "seen", None), _Norm)]
     seen = [layer for layer in folded.sight if hasattr(layer, "weight")]
     judged = [layer for layer in folded.trunk if hasattr(layer, "weight")]
@@ -216,7 +233,7 @@ def _split(
     """
     others = [d for d in range(outputs[0].ndim) if d != 1]
     mean = torch.stack([y.mean(others) for y in outputs]).mean(0)
-    variance = torch.stack([y.var(others) for y in outputs]).mean(0)
+    variance = torch.stack([y.var(others, correction=0) for y in outputs]).mean(0)
     weight, bias = merged.get_parameter("weight"), merged.get_parameter("bias")
     channel = 1 if isinstance(merged, nn.ConvTranspose2d) else 0
     rows = weight.movedim(channel, 0).flatten(1)

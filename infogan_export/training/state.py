@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from infogan_export.errors import TrainingError
-from infogan_export.latent import CategoricalCode, LatentSpec
+from infogan_export.latent import CategoricalCode, LatentSpec, UniformCode
 from infogan_export.training.checkpoint import (
     Checkpoint,
     DataFacts,
@@ -285,8 +285,8 @@ def warm_start(
     Raises:
         TrainingError: the run has other latents, networks or images.
     """
-    begun = replace(run.config, spec=nameless(run.config.spec))
-    wanted = replace(config, spec=nameless(config.spec))
+    begun = replace(run.config, spec=layout(run.config.spec))
+    wanted = replace(config, spec=layout(config.spec))
     differing = [n for n in _SAME_TO_START if n in differing_fields(begun, wanted)]
     if run.shape != shape:
         differing.append("image size")
@@ -303,12 +303,12 @@ def warm_start(
         average.module.load_state_dict(weights)
 
 
-def nameless(spec: LatentSpec) -> LatentSpec:
-    """The layout alone: an exported model has names for codes that a run numbers."""
+def layout(spec: LatentSpec) -> LatentSpec:
+    """What training knows of it: no names, as an exported model has, no traversals."""
     return spec.rename(
-        replace(code, name=f"c{k}", description="", labels=(), shares=())
+        CategoricalCode(f"c{k}", code.size)
         if isinstance(code, CategoricalCode)
-        else replace(code, name=f"c{k}", description="")
+        else UniformCode(f"c{k}", code.low, code.high)
         for k, code in enumerate(spec.codes)
     )
 
