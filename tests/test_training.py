@@ -575,11 +575,12 @@ def test_the_penalty_is_the_squared_gradient_of_each_logit_by_its_image() -> Non
 
 
 @pytest.mark.parametrize(("step", "due"), [(0, True), (1, False), (4, True)])
+@pytest.mark.parametrize("precision", ["32-true", "bf16-mixed"])
 def test_the_penalty_holds_d_every_fourth_step(
-    fabric: Fabric, step: int, due: bool
+    precision: str, step: int, due: bool
 ) -> None:
     """And nothing else: G has not moved D's images when D learns."""
-    trained = []
+    fabric, trained = build_fabric(accelerator="cpu", precision=precision), []
     for gamma in (0.0, 10.0):
         config = replace(APART_TOY, gradient_penalty=gamma)
         state = build_state(config, (1, 8, 8), fabric)

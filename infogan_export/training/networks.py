@@ -324,6 +324,12 @@ class Discriminator(nn.Module):
         self._tell_apart(max(1, len(seen) * kinds // len(images)))
         return logit, self._read(self.sight(seen))
 
+    def judge(self, images: Tensor) -> Tensor:
+        """D's logit (n,) alone, of images of one kind; without ``Moments``."""
+        self._tell_apart(1)
+        logit: Tensor = self.real(self.trunk(images))
+        return logit.squeeze(1)
+
     def read(self, images: Tensor, seen: Tensor | None = None) -> Tensor:
         """Q's statistics (n, C) alone; otherwise as the call."""
         if seen is None:

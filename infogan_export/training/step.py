@@ -62,7 +62,7 @@ def training_step(
     disguise = Disguise(state, config)
     with fabric.autocast():  # one for all: D's weights are rounded once
         x_fake = G(latents)
-        images = [_penalised(x, state, config), x_fake.detach()]
+        images = [x, x_fake.detach()]
         if moved is not None:
             images.append(moved.images)
         elif guidance.active:
@@ -84,7 +84,7 @@ def training_step(
         steering = objective.steering_loss(spec, after - before, amounts)
         loss_Q = loss_Q + config.steering_weight * steering
     state.D_optimizer.zero_grad()
-    fabric.backward(loss_D + loss_Q + _penalty(real, images[0], config))
+    fabric.backward(loss_D + loss_Q + _penalty(x, state, config))
     state.D_optimizer.step()
 
     loss_G, statistics = descend_G(x_fake, c, disguise, state, config)
@@ -105,18 +105,17 @@ def training_step(
     return {name: value.detach() for name, value in report.items()}
 
 
-def _penalised(x: Tensor, state: TrainingState, config: TrainingConfig) -> Tensor:
-    """Real images, with a gradient to them at the steps that penalise D's."""
-    due = config.gradient_penalty > 0 and state.step % _PENALTY_EVERY == 0
-    return x.detach().requires_grad_(due)
-
-
-def _penalty(real: Tensor, images: Tensor, config: TrainingConfig) -> Tensor:
+def _penalty(x: Tensor, state: TrainingState, config: TrainingConfig) -> Tensor:
     """R1 for all the steps up to the next one; 0 where it is not due."""
-    if not images.requires_grad:
-        return real.new_zeros(())
+    if not config.gradient_penalty or state.step % _PENALTY_EVERY:
+        return x.new_zeros(())
+    images = x.detach().requires_grad_()
+    D = bare(state.D)  # the engine's wrapper allows no gradient but its own
+    assert isinstance(D, Discriminator)
+    with state.fabric.autocast():
+        logits = D.judge(images)
     weight = config.gradient_penalty / 2 * _PENALTY_EVERY
-    return weight * objective.gradient_penalty(real, images)
+    return weight * objective.gradient_penalty(logits.float(), images)
 
 
 def descend_G(
