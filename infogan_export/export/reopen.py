@@ -32,7 +32,7 @@ from infogan_export.training.networks import (
 )
 
 _IMAGES = 1024  # real ones, and as many generated ones, that batch norms are found by
-_GROWN = 100  # of Adam's rates: rms of the weights that long training leaves
+_DRAWN, _GROWN = 0.02, 100  # rms of weights at first; in Adam's rates after long
 _NOT_THE_RECIPE = "step", "images_seen", "seconds", "version", "commit"
 _Norm = nn.BatchNorm1d | nn.BatchNorm2d
 
@@ -96,20 +96,20 @@ def reopen(files: ModelFiles, images: ImageSet) -> ReopenedModel:
     D = Discriminator(target.spec, target.shape, config.architecture)
     latents = torch.from_numpy(target.spec.sample(len(x), seed=config.seed))
     with torch.no_grad():
-        x_fake = _fill_generator(G, target.G, latents, _GROWN * config.generator_rate)
-        scale = _GROWN * config.discriminator_rate
-        _fill_discriminator(D, target.Q, [x, x_fake], scale)
+        of_G, of_D = config.generator_rate, config.discriminator_rate
+        x_fake = _fill_generator(G, target.G, latents, _scale(of_G))
+        _fill_discriminator(D, target.Q, [x, x_fake], _scale(of_D))
     spec = relabel(G, D, target.spec, meaning)
-    weights, of_D = G.state_dict(), D.state_dict()
+    generator, discriminator = G.state_dict(), D.state_dict()
     return ReopenedModel(
         config=replace(config, spec=spec),
         shape=target.shape,
         data=DataFacts(**{f.name: about.data[f.name] for f in fields(DataFacts)}),
         step=int(about.training["step"]),
-        generator=weights,
-        discriminator=of_D,
-        generator_ema=weights,
-        discriminator_ema=of_D,
+        generator=generator,
+        discriminator=discriminator,
+        generator_ema=generator,
+        discriminator_ema=discriminator,
         optimizers={},
         model=files.name,
         generator_sha256=target.generator_sha256,
@@ -128,7 +128,8 @@ def _config(about: ModelMetadata, files: ModelFiles) -> TrainingConfig:
 
 def _as_trained(about: ModelMetadata) -> Meaning:
     """The codes as they were in training: neither stretched nor turned."""
-    drawn = iter(about.export["drawn_in_training"])
+    now = [[code.low, code.high] for code in about.spec.uniform]
+    drawn = iter(about.export.get("drawn_in_training", now))
     ranges = {code.name: next(drawn) for code in about.spec.uniform}
     codes: list[Code] = []
     for code in about.spec.codes:
@@ -138,6 +139,11 @@ def _as_trained(about: ModelMetadata) -> Meaning:
         else:
             codes.append(code)
     return Meaning(tuple(codes), turned=frozenset(about.export.get("turned", ())))
+
+
+def _scale(rate: float) -> float:
+    """Of the weights before a batch norm: a step of Adam's must be a small part."""
+    return max(_DRAWN, _GROWN * rate)
 
 
 def _described(shape: Sequence[int]) -> str:
