@@ -519,7 +519,7 @@ def test_one_command_trains_and_one_exports(
     [
         (["--stage", "encodr"], "did you mean 'encoder'"),
         (["--stage", "encoder"], "needs --from MODEL"),
-        (["--from", "mnist"], "add --stage encoder"),
+        (["--from", "mnits"], "did you mean 'mnist'"),
         ([*_INVERT, "mnits"], "did you mean 'mnist'"),
         ([*_INVERT, "x.onnx"], "x.onnx does not exist"),
         ([*_INVERT, "mnist", "--lambda-cat", "1"], "--lambda-cat"),
