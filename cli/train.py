@@ -456,13 +456,13 @@ def _beginning_with(source: str, train: Callable[..., Any]) -> Callable[..., Any
     """A training that begins with a run, or with an exported model."""
     from functools import partial
 
-    from infogan_export.export.reopen import reopen
     from infogan_export.training.checkpoint import checkpoint_path, load_checkpoint
 
     path = Path(source)
     if path.is_file() or checkpoint_path(path).is_file():
         return partial(train, start=load_checkpoint(checkpoint_path(path)))
     from infogan_export.catalog import find
+    from infogan_export.export.reopen import reopen
 
     try:
         files = find(source)

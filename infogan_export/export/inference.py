@@ -109,9 +109,8 @@ def _transposed(layer: nn.Conv2d) -> nn.ConvTranspose2d:
     same = nn.ConvTranspose2d(
         layer.in_channels, layer.out_channels, size, padding=size // 2
     )
-    same.weight.data = layer.weight.data.flip(2, 3).transpose(0, 1).contiguous()
-    same.bias = layer.bias
-    return same.train(layer.training)
+    _exchange(layer, same)
+    return same
 
 
 def as_convolution(layer: nn.Module) -> nn.Conv2d:
@@ -124,6 +123,14 @@ def as_convolution(layer: nn.Module) -> nn.Conv2d:
         raise TypeError(f"no transposed convolution: {layer}")
     size = layer.kernel_size[0]
     same = nn.Conv2d(layer.in_channels, layer.out_channels, size, padding=size // 2)
+    _exchange(layer, same)
+    return same
+
+
+def _exchange(
+    layer: nn.Conv2d | nn.ConvTranspose2d, same: nn.Conv2d | nn.ConvTranspose2d
+) -> None:
+    """Give a convolution of the one kind the weights of one of the other kind."""
     same.weight.data = layer.weight.data.flip(2, 3).transpose(0, 1).contiguous()
     same.bias = layer.bias
-    return same.train(layer.training)
+    same.train(layer.training)
