@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from infogan_export.cli import main
@@ -32,7 +33,13 @@ from infogan_export.errors import (
 )
 from infogan_export.evaluation import distances, strokes
 from infogan_export.latent import CategoricalCode, LatentSpec, Noise, UniformCode
-from infogan_export.training import checkpoint, loop, objective, parting
+from infogan_export.training import (
+    calibration,
+    checkpoint,
+    loop,
+    objective,
+    parting,
+)
 from infogan_export.training.augmentation import augment
 from infogan_export.training.batches import Batches, as_input
 from infogan_export.training.calibration import calibrate, latent_batches
@@ -68,6 +75,7 @@ from infogan_export.training.runlog import read_metrics
 from infogan_export.training.selection import agreement
 from infogan_export.training.state import TrainingState, bare, build_state
 from infogan_export.training.step import training_step
+from infogan_export.training.strided import HalvingConv2d, doubled
 
 SPEC = LatentSpec(
     Noise(4), (CategoricalCode("kind", 5), UniformCode("tilt", -1.5, 1.5))
@@ -285,11 +293,50 @@ def test_a_configuration_of_an_older_version_is_read_with_what_is_new_off() -> N
     assert TrainingConfig.from_dict(old) == TOY
 
 
+def _halved(images: Tensor, kernel: Tensor) -> Tensor:
+    layer = HalvingConv2d(kernel.shape[1], len(kernel), bias=False)
+    return torch.func.functional_call(layer, {"weight": kernel}, images)  # type: ignore[no-any-return]
+
+
 def test_doubling_is_the_nearest_neighbour_and_a_convolution() -> None:
     layer, images = DoublingConv2d(3, 4), torch.randn(2, 3, 5, 6)
-    doubled = torch.nn.functional.interpolate(images, scale_factor=2)
-    plain = torch.nn.functional.conv2d(doubled, layer.weight, layer.bias, padding=1)
+    doubled = F.interpolate(images, scale_factor=2)
+    plain = F.conv2d(doubled, layer.weight, layer.bias, padding=1)
     torch.testing.assert_close(layer(images), plain, atol=1e-5, rtol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("strided", "plain", "kernel", "images"),
+    [
+        (_halved, F.conv2d, (8, 64, 4, 4), (2, 64, 6, 4)),
+        (doubled, F.conv_transpose2d, (8, 64, 4, 4), (2, 8, 3, 2)),
+    ],
+)
+def test_products_of_bfloat16_are_convolutions_with_their_gradients(
+    strided: Callable[..., Tensor],
+    plain: Callable[..., Tensor],
+    kernel: tuple[int, ...],
+    images: tuple[int, ...],
+) -> None:
+    torch.manual_seed(0)
+    drawn = [torch.randn(shape).bfloat16() for shape in (images, kernel)]
+    across = torch.randn(plain(*drawn, stride=2, padding=1).shape).bfloat16()
+
+    def found(
+        convolve: Callable[..., Tensor], kind: torch.dtype, **options: int
+    ) -> list[Tensor]:
+        """Maps, gradients, and as R1 has it the gradient of one's square."""
+        x, w = (tensor.to(kind).requires_grad_() for tensor in drawn)
+        y = convolve(x, w, **options)
+        of_x, of_w = torch.autograd.grad(
+            (y * across.to(kind)).sum(), (x, w), create_graph=True
+        )
+        (again,) = torch.autograd.grad(of_x.square().sum(), w)
+        return [y, of_x, of_w, again]
+
+    exact = found(plain, torch.float64, stride=2, padding=1)
+    for near, right in zip(found(strided, torch.bfloat16), exact, strict=True):
+        assert (near - right).abs().max() < 0.02 * right.abs().max()
 
 
 # --- what D and Q are shown ---------------------------------------------------
@@ -518,7 +565,7 @@ def test_each_weight_has_exactly_one_optimizer(fabric: Fabric) -> None:
 
 
 def logits_of(kinds: Tensor, *, confidence: float) -> Tensor:
-    return confidence * torch.nn.functional.one_hot(kinds, 5).float()
+    return confidence * F.one_hot(kinds, 5).float()
 
 
 def test_a_perfect_q_reaches_the_entropy_of_a_category_and_a_blind_one_zero() -> None:
@@ -857,10 +904,7 @@ def two_classes(n: int) -> tuple[Tensor, Tensor, Tensor]:
     """The class of features, and features still and moved, which the rest changes."""
     torch.manual_seed(0)
     classes = torch.arange(n) % 2
-    still, moved = (
-        torch.randn(n, 6) + 4 * torch.nn.functional.one_hot(classes, 6)
-        for _ in range(2)
-    )
+    still, moved = (torch.randn(n, 6) + 4 * F.one_hot(classes, 6) for _ in range(2))
     return classes, still, moved
 
 
@@ -899,7 +943,7 @@ def test_categories_that_share_their_images_are_parted_and_others_left(
     still = D.trunk(as_input(torch.from_numpy(bars.images))).detach()
     classes = torch.arange(len(still)) % 2
     wrong = torch.randint(2, classes.shape, generator=torch.Generator().manual_seed(0))
-    taught = torch.nn.functional.one_hot(wrong if mixed else classes, 5).float()
+    taught = F.one_hot(wrong if mixed else classes, 5).float()
     parting._teach_Q(D, still, still, [taught], D.recognition(still).detach(), TOY)
     before, G_before = reading(state, bars), copies(state.G)
     parted = parting.part(state, TOY, bars)
@@ -1055,10 +1099,34 @@ def test_means_are_fitted_to_generated_images_as_they_will_be_read(
     away = read[:, -1] - code[:, -1]
     assert torch.allclose(left, D.residual, rtol=0.1)
     assert left < code[:, -1].var()
-    assert abs(float(away.mean())) < 0.05
-    assert abs(float((away * read[:, -1]).mean())) < 0.05
-    logits = before.recognition[-1], D.recognition[-1]
-    assert torch.equal(*(layer.weight[:5] for layer in logits))
+    assert abs(float(away.mean())) < 0.1
+    assert abs(float((away * read[:, -1]).mean())) < 0.1
+    for was, now in zip(before.trunk.parameters(), D.trunk.parameters(), strict=True):
+        assert torch.equal(was, now)
+
+
+def test_the_head_of_Q_learns_on_from_images_of_the_finished_G(
+    fabric: Fabric, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = APART_TOY
+    state = build_state(config, (1, 8, 8), fabric)
+    batches = Batches(IMAGES, config, fabric)
+    for step in range(20):
+        training_step(batches.at(step), state, config)
+    z = torch.from_numpy(config.spec.sample(2000, seed=0, start=50_000))
+    c, sigma = z[:, config.spec.noise_dim :], objective.training_deviation(config.spec)
+
+    def bound() -> float:
+        calibrate(state, batches, config)
+        with torch.no_grad():
+            read = state.D_ema.module.read(state.G_ema.module(z))
+        L_I = objective.mutual_information_lower_bound(config.spec, read, c, sigma)
+        return float(sum(L_I.values()))
+
+    with monkeypatch.context() as patched:
+        patched.setattr(calibration, "fit_head", lambda *_: None)
+        before = bound()
+    assert bound() > before + 0.1
 
 
 # --- resuming ----------------------------------------------------------------
@@ -1397,7 +1465,7 @@ def test_bf16_trains_with_losses_and_weights_in_float32(tmp_path: Path) -> None:
 
 def test_agreement_is_what_still_and_moved_images_share() -> None:
     spec = LatentSpec(Noise(1), (CategoricalCode("c", 4), UniformCode("u")))
-    sure = torch.nn.functional.pad(50 * torch.eye(4).repeat(25, 1), (0, 1))
+    sure = F.pad(50 * torch.eye(4).repeat(25, 1), (0, 1))
     unsure, one = torch.zeros_like(sure), sure[:1].expand_as(sure)
     assert agreement(spec, sure, sure) == pytest.approx(math.log(4))
     assert agreement(spec, unsure, unsure) == pytest.approx(0, abs=1e-6)
@@ -1605,6 +1673,7 @@ def test_a_killed_run_goes_on_from_a_whole_checkpoint(
 _RANKS = """
 import os, pathlib, sys
 import torch
+import torch.nn.functional as F
 from infogan_export.cli import main
 from infogan_export.training import loop
 

@@ -17,6 +17,7 @@ from infogan_export.training.state import TrainingState
 from infogan_export.training.step import Disguise
 
 _BATCHES, _FITTED = 100, 250
+_LEARNED, _EPOCHS, _HEAD_RATE = 500, 8, 1e-3  # batches; passes over them; Adam's
 
 
 def calibrate(state: TrainingState, batches: Batches, config: TrainingConfig) -> None:
@@ -27,7 +28,7 @@ def calibrate(state: TrainingState, batches: Batches, config: TrainingConfig) ->
     spectral norms of averaged weights are found afresh as well.  The statistics of
     a Q that has its own are those of images without the noise of training, which are
     what it will read, and with it.  Where Q learned from other images than it will
-    read, its means are fitted to those: see ``fit_means``.
+    read, its head is fitted to those: see ``fit_head`` and ``fit_means``.
 
     Args:
         state: ``G_ema`` and ``D_ema`` are changed in place.
@@ -46,8 +47,51 @@ def calibrate(state: TrainingState, batches: Batches, config: TrainingConfig) ->
     with torch.no_grad():
         update_bn(real_and_generated(), _Reading(D, Disguise(state, config)))
         settle(D)
+    if config.reads_apart:
+        fit_head(state, config)
     if config.reads_apart and config.spec.uniform:
         fit_means(state, config)
+
+
+def fit_head(state: TrainingState, config: TrainingConfig) -> None:
+    """Let the head of the averaged Q learn on, of images that no longer change.
+
+    L_I is a lower bound for any Q, and the tighter the better Q is.  In the game Q
+    reads a G on the move; here the averaged one, still and with the noise of
+    training, by what the trunk at rest makes of its images.
+
+    Args:
+        state: ``D_ema`` is changed in place; it and ``G_ema`` are calibrated.
+        config: the latents, the same as in the first steps of the run.
+    """
+    G, D, spec = state.G_ema.module, state.D_ema.module.eval(), config.spec
+    assert isinstance(D, Discriminator)
+    disguise = Disguise(state, config)
+    parts: list[tuple[Tensor, Tensor]] = []
+    latents = latent_batches(state, config, count=_LEARNED, size=config.batch_size)
+    with torch.no_grad(), state.fabric.autocast():
+        for z in latents:
+            seen = D.sight(_still_and_noisy(G(z), D, disguise))
+            parts.append((seen.bfloat16(), z[:, spec.noise_dim :].repeat(2, 1)))
+    features, codes = (torch.cat(part) for part in zip(*parts, strict=True))
+    head = D.recognition.train()
+    optimizer = torch.optim.Adam(head.parameters(), _HEAD_RATE)
+    size, sigma = 4 * config.batch_size, objective.training_deviation(spec).to(codes)
+    steps = _EPOCHS * len(codes) // size
+    falling = torch.optim.lr_scheduler.LinearLR(optimizer, 1.0, 0.0, steps)
+    order = torch.Generator().manual_seed(config.seed)
+    for _ in range(steps):
+        rows = torch.randint(len(codes), (size,), generator=order)
+        with state.fabric.autocast():
+            statistics = head(features[rows].float())
+        L_I = objective.mutual_information_lower_bound(
+            spec, statistics.float(), codes[rows], sigma
+        )
+        optimizer.zero_grad()
+        (-objective.weighted(L_I, config.weights_of_Q())).backward()  # type: ignore[no-untyped-call]
+        optimizer.step()
+        falling.step()
+    head.eval()
 
 
 def fit_means(state: TrainingState, config: TrainingConfig) -> None:

@@ -20,6 +20,7 @@ from torch.nn.utils.parametrize import is_parametrized, remove_parametrizations
 
 from infogan_export.errors import TrainingError
 from infogan_export.latent import LatentSpec
+from infogan_export.training.strided import HalvingConv2d, doubled
 
 ImageShape: TypeAlias = tuple[int, int, int]  # channels, height, width
 Upsampling = Literal["transposed", "nearest"]
@@ -165,7 +166,7 @@ class DoublingConv2d(nn.Conv2d):
         across = framed[..., 1:] + framed[..., :-1]
         kernel = across[..., 1:, :] + across[..., :-1, :]
         kernel = kernel.flip(2, 3).transpose(0, 1)
-        return F.conv_transpose2d(images, kernel, self.bias, stride=2, padding=1)
+        return doubled(images, kernel, self.bias)
 
 
 class Generator(nn.Module):
@@ -209,7 +210,8 @@ class Generator(nn.Module):
 
     def forward(self, latents: Tensor) -> Tensor:
         """Latents (n, Z + C) to images (n, channels, height, width)."""
-        images: Tensor = self.upsample(self.dense(latents))
+        inner = self.dense(latents).contiguous(memory_format=torch.channels_last)
+        images: Tensor = self.upsample(inner)
         return images
 
 
@@ -258,9 +260,9 @@ class Discriminator(nn.Module):
             zip((shape[0], *arch.widths), arch.widths, strict=False)
         ):
             # As in DCGAN, no batch norm next to the image.
-            layers += rows.convolution(before, after, 4, 2, plain=stage == 0)
+            layers += rows.halving(before, after, plain=stage == 0)
         for _ in range(arch.inner):
-            layers += rows.convolution(arch.widths[-1], arch.widths[-1], 3, 1)
+            layers += rows.inner(arch.widths[-1])
         layers += [nn.Flatten()]
         if arch.dense:
             layers += rows.linear(features, arch.dense)
@@ -444,12 +446,19 @@ class _Rows:
         self.batch = arch.normalisation == "batch"
         self._leak, self._apart = arch.leak, arch.apart
 
-    def convolution(
-        self, before: int, after: int, size: int, stride: int, *, plain: bool = False
+    def halving(
+        self, before: int, after: int, *, plain: bool = False
     ) -> list[nn.Module]:
         bias = plain or not self.batch
-        layer = nn.Conv2d(before, after, size, stride, padding=1, bias=bias)
-        norm = [] if bias else [self._norm(KindsBatchNorm2d(after))]
+        return self._convolution(HalvingConv2d(before, after, bias=bias))
+
+    def inner(self, width: int) -> list[nn.Module]:
+        bias = not self.batch
+        return self._convolution(nn.Conv2d(width, width, 3, padding=1, bias=bias))
+
+    def _convolution(self, layer: nn.Conv2d) -> list[nn.Module]:
+        normed = layer.bias is None
+        norm = [self._norm(KindsBatchNorm2d(layer.out_channels))] if normed else []
         return [self.last(layer), *norm, nn.LeakyReLU(self._leak, inplace=True)]
 
     def linear(self, before: int, after: int) -> list[nn.Module]:
