@@ -17,6 +17,7 @@ from infogan_export.training.state import TrainingState
 from infogan_export.training.step import Disguise
 
 _BATCHES, _FITTED = 100, 250
+_LEAST = 1e-4  # of the largest direction of what is solved; less is rounding
 _LEARNED, _EPOCHS, _HEAD_RATE = 500, 8, 1e-3  # batches; passes over them; Adam's
 
 
@@ -117,7 +118,7 @@ def fit_means(state: TrainingState, config: TrainingConfig) -> None:
             rows.append(F.pad(D.recognition[:-1](D.sight(seen)), (0, 1), value=1.0))
             codes.append(z[:, spec.noise_dim :][:, columns].repeat(2, 1))
         A, c = (torch.cat(parts).double().cpu() for parts in (rows, codes))
-        solution = torch.linalg.lstsq(A, c, driver="gelsd").solution
+        solution = torch.linalg.lstsq(A, c, rcond=_LEAST, driver="gelsd").solution
         last = D.recognition[-1]
         assert isinstance(last, nn.Linear)
         last.weight[columns] = solution[:-1].T.to(last.weight)
