@@ -50,8 +50,8 @@ def calibrate(state: TrainingState, batches: Batches, config: TrainingConfig) ->
         settle(D)
     if config.reads_apart:
         fit_head(state, config)
-    if config.reads_apart and config.spec.uniform:
-        fit_means(state, config)
+        if config.spec.uniform:
+            fit_means(state, config)
 
 
 def fit_head(state: TrainingState, config: TrainingConfig) -> None:
@@ -65,15 +65,12 @@ def fit_head(state: TrainingState, config: TrainingConfig) -> None:
         state: ``D_ema`` is changed in place; it and ``G_ema`` are calibrated.
         config: the latents, the same as in the first steps of the run.
     """
-    G, D, spec = state.G_ema.module, state.D_ema.module.eval(), config.spec
+    D, spec = state.D_ema.module, config.spec
     assert isinstance(D, Discriminator)
-    disguise = Disguise(state, config)
     parts: list[tuple[Tensor, Tensor]] = []
-    latents = latent_batches(state, config, count=_LEARNED, size=config.batch_size)
     with torch.no_grad(), state.fabric.autocast():
-        for z in latents:
-            seen = D.sight(_still_and_noisy(G(z), D, disguise))
-            parts.append((seen.bfloat16(), z[:, spec.noise_dim :].repeat(2, 1)))
+        for features, c in _watched(state, config, count=_LEARNED):
+            parts.append((features.bfloat16(), c))
     features, codes = (torch.cat(part) for part in zip(*parts, strict=True))
     head = D.recognition.train()
     optimizer = torch.optim.Adam(head.parameters(), _HEAD_RATE)
@@ -106,17 +103,15 @@ def fit_means(state: TrainingState, config: TrainingConfig) -> None:
         state: ``D_ema`` is changed in place; it and ``G_ema`` are calibrated.
         config: the latents, the same as in the first steps of the run.
     """
-    G, D, spec = state.G_ema.module, state.D_ema.module.eval(), config.spec
+    D = state.D_ema.module
     assert isinstance(D, Discriminator)
-    disguise = Disguise(state, config)
-    columns = objective.mean_columns(spec)
+    columns = objective.mean_columns(config.spec)
     rows: list[Tensor] = []
     codes: list[Tensor] = []
     with torch.no_grad():
-        for z in latent_batches(state, config, count=_FITTED, size=config.batch_size):
-            seen = _still_and_noisy(G(z), D, disguise)
-            rows.append(F.pad(D.recognition[:-1](D.sight(seen)), (0, 1), value=1.0))
-            codes.append(z[:, spec.noise_dim :][:, columns].repeat(2, 1))
+        for features, code in _watched(state, config, count=_FITTED):
+            rows.append(F.pad(D.recognition[:-1](features), (0, 1), value=1.0))
+            codes.append(code[:, columns])
         A, c = (torch.cat(parts).double().cpu() for parts in (rows, codes))
         solution = torch.linalg.lstsq(A, c, rcond=_LEAST, driver="gelsd").solution
         last = D.recognition[-1]
@@ -124,6 +119,21 @@ def fit_means(state: TrainingState, config: TrainingConfig) -> None:
         last.weight[columns] = solution[:-1].T.to(last.weight)
         last.bias[columns] = solution[-1].to(last.bias)
         D.residual.copy_((A @ solution - c).square().mean(dim=0))
+
+
+def _watched(
+    state: TrainingState, config: TrainingConfig, *, count: int
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """What D's trunk at rest makes of batches of generated images, and their codes.
+
+    The images of a batch are still ones and then noisy ones.
+    """
+    G, D = state.G_ema.module, state.D_ema.module.eval()
+    assert isinstance(D, Discriminator)
+    disguise = Disguise(state, config)
+    for z in latent_batches(state, config, count=count, size=config.batch_size):
+        features = D.sight(_still_and_noisy(G(z), D, disguise))
+        yield features, z[:, config.spec.noise_dim :].repeat(2, 1)
 
 
 class _Reading(nn.Module):
