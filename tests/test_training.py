@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from copy import deepcopy
 from dataclasses import replace
 from pathlib import Path
@@ -1132,6 +1132,23 @@ def test_the_head_of_Q_learns_on_from_images_of_the_finished_G(
     assert all(torch.equal(was, now) for was, now in kept)
 
 
+def test_the_head_of_Q_learns_from_no_latents_that_an_evaluation_draws(
+    fabric: Fabric, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    state = build_state(APART_TOY, (1, 8, 8), fabric)
+    drawn: list[int] = []
+
+    def batches(*_: Any, first: int, count: int, size: int) -> Iterator[Tensor]:
+        drawn.extend((first * size, (first + count) * size))
+        yield from latent_batches(state, APART_TOY, first=first, count=1, size=size)
+
+    monkeypatch.setattr(calibration, "latent_batches", batches)
+    calibration.fit_head(state, APART_TOY)
+    calibration.fit_means(state, APART_TOY)
+    assert drawn[0] > 10**6  # of a seed's first images
+    assert drawn == sorted(drawn)
+
+
 # --- resuming ----------------------------------------------------------------
 
 
@@ -1245,6 +1262,20 @@ def test_before_its_rates_fall_a_game_may_become_another_one(
         run(replace(TOY, steps=4), resume=True)
     grown = run(longer, resume=True)
     assert_same(grown, run(longer, folder=tmp_path / "at once"))
+
+
+def test_a_game_of_constant_rates_may_be_cut_short_at_a_later_step(
+    run: Callable[..., Checkpoint], tmp_path: Path
+) -> None:
+    constant = replace(TOY, decay_to=1.0)
+    with pytest.raises(KeyboardInterrupt):
+        run(constant, on_progress=interrupt_at(3))
+    saved = load_checkpoint(tmp_path / "run" / CHECKPOINT_NAME).step
+    with pytest.raises(TrainingError, match="another steps;"):  # it would not end
+        run(replace(constant, steps=saved), resume=True)
+    shorter = replace(constant, steps=5)
+    cut = run(shorter, resume=True)
+    assert_same(cut, run(shorter, folder=tmp_path / "at once"))
 
 
 def test_a_run_may_begin_with_the_averaged_weights_of_another_recipe(

@@ -18,7 +18,10 @@ from infogan_export.training.step import Disguise
 
 _BATCHES, _FITTED = 100, 250
 _LEAST = 1e-4  # of the largest direction of what is solved; less is rounding
-_LEARNED, _EPOCHS, _HEAD_RATE = 500, 8, 1e-3  # batches; passes over them; Adam's
+_LEARNED, _EPOCHS, _HEAD_RATE = 2000, 8, 1e-3  # batches; passes over them; Adam's
+# The batches that Q's head is fitted to begin here: its bounds are measured on the
+# first latents of a seed, which may be the run's, and must not have been learned.
+_UNSEEN = 2**20
 
 
 def calibrate(state: TrainingState, batches: Batches, config: TrainingConfig) -> None:
@@ -63,13 +66,13 @@ def fit_head(state: TrainingState, config: TrainingConfig) -> None:
 
     Args:
         state: ``D_ema`` is changed in place; it and ``G_ema`` are calibrated.
-        config: the latents, the same as in the first steps of the run.
+        config: the latents, none of which an evaluation draws.
     """
     D, spec = state.D_ema.module, config.spec
     assert isinstance(D, Discriminator)
     parts: list[tuple[Tensor, Tensor]] = []
     with torch.no_grad(), state.fabric.autocast():
-        for features, c in _watched(state, config, count=_LEARNED):
+        for features, c in _watched(state, config, first=_UNSEEN, count=_LEARNED):
             parts.append((features.bfloat16(), c))
     features, codes = (torch.cat(part) for part in zip(*parts, strict=True))
     head = D.recognition.train()
@@ -101,7 +104,7 @@ def fit_means(state: TrainingState, config: TrainingConfig) -> None:
 
     Args:
         state: ``D_ema`` is changed in place; it and ``G_ema`` are calibrated.
-        config: the latents, the same as in the first steps of the run.
+        config: the latents, none of which an evaluation draws.
     """
     D = state.D_ema.module
     assert isinstance(D, Discriminator)
@@ -109,7 +112,8 @@ def fit_means(state: TrainingState, config: TrainingConfig) -> None:
     rows: list[Tensor] = []
     codes: list[Tensor] = []
     with torch.no_grad():
-        for features, code in _watched(state, config, count=_FITTED):
+        first = _UNSEEN + _LEARNED  # the residual is of images that are new to Q
+        for features, code in _watched(state, config, first=first, count=_FITTED):
             rows.append(F.pad(D.recognition[:-1](features), (0, 1), value=1.0))
             codes.append(code[:, columns])
         A, c = (torch.cat(parts).double().cpu() for parts in (rows, codes))
@@ -122,7 +126,7 @@ def fit_means(state: TrainingState, config: TrainingConfig) -> None:
 
 
 def _watched(
-    state: TrainingState, config: TrainingConfig, *, count: int
+    state: TrainingState, config: TrainingConfig, *, first: int, count: int
 ) -> Iterator[tuple[Tensor, Tensor]]:
     """What D's trunk at rest makes of batches of generated images, and their codes.
 
@@ -131,7 +135,8 @@ def _watched(
     G, D = state.G_ema.module, state.D_ema.module.eval()
     assert isinstance(D, Discriminator)
     disguise = Disguise(state, config)
-    for z in latent_batches(state, config, count=count, size=config.batch_size):
+    size = config.batch_size
+    for z in latent_batches(state, config, first=first, count=count, size=size):
         features = D.sight(_still_and_noisy(G(z), D, disguise))
         yield features, z[:, config.spec.noise_dim :].repeat(2, 1)
 
@@ -188,17 +193,23 @@ def category_shares(
 
 
 def latent_batches(
-    state: TrainingState, config: TrainingConfig, *, count: int, size: int
+    state: TrainingState,
+    config: TrainingConfig,
+    *,
+    first: int = 0,
+    count: int,
+    size: int,
 ) -> Iterator[Tensor]:
-    """The first latents of the run's seed, in batches, on its device.
+    """Latents of the run's seed, in batches, on its device.
 
     Args:
         state: of the run.
         config: the latents and the seed.
+        first: the batch that they begin with; the run's own are its first ones.
         count: of batches.
         size: of each.
     """
-    for step in range(count):
+    for step in range(first, first + count):
         z = config.spec.sample(size, seed=config.seed, start=step * size)
         yield torch.from_numpy(z).to(state.fabric.device)
 

@@ -405,7 +405,9 @@ class TrainingConfig:
     @property
     def decays_after(self) -> float:
         """The steps with the learning rates as they are given; of the game."""
-        return self.decay_start * self.steps
+        falls = self.decay_to, self.discriminator_decay_to
+        constant = all(fall in (None, 1.0) for fall in falls)
+        return (1.0 if constant else self.decay_start) * self.steps
 
     def images_at(self, step: int) -> int:
         """Real images of the steps before a step, over all processes."""

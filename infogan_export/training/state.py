@@ -251,7 +251,8 @@ def restore(
         comparable = replace(comparable, refinement=config.refinement)
         if may_go_on(saved.step, saved.config.steps, config.steps):
             comparable = replace(comparable, steps=config.steps)
-        if saved.step <= min(saved.config.decays_after, config.decays_after):
+        unfallen = min(saved.config.decays_after, config.decays_after)
+        if saved.step <= unfallen and saved.step < config.steps:  # it has yet to end
             falls = {name: getattr(config, name) for name in DECAY}
             comparable = replace(comparable, **falls)
     require_same_options(differing_fields(comparable, config))
