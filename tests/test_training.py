@@ -1109,6 +1109,7 @@ def test_means_are_fitted_to_generated_images_as_they_will_be_read(
 def test_the_head_of_Q_learns_on_from_images_of_the_finished_G(
     fabric: Fabric, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(calibration, "_LEARNED", 500)  # batches, for speed
     config = APART_TOY
     state = build_state(config, (1, 8, 8), fabric)
     batches = Batches(IMAGES, config, fabric)
@@ -1169,8 +1170,12 @@ MOMENTS_TOY = replace(TOY, architecture=replace(SMALL, moments=True))
     ids=["mnist", "faces", "moments", "refined mnist", "refined faces", "apart"],
 )
 def test_a_resumed_run_equals_an_uninterrupted_one_bit_by_bit(
-    run: Callable[..., Checkpoint], tmp_path: Path, recipe: TrainingConfig
+    run: Callable[..., Checkpoint],
+    tmp_path: Path,
+    recipe: TrainingConfig,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr(calibration, "_LEARNED", 50)  # batches, for speed
     config = recipe
     if not recipe.refinement.steps:
         config = replace(recipe, steps=12)
