@@ -19,15 +19,20 @@ if TYPE_CHECKING:
 
 def export(
     run: Annotated[
-        Path, typer.Argument(help="A run's folder, or its checkpoint.", metavar="RUN")
+        Path,
+        typer.Argument(
+            help="A run's folder, or its checkpoint; or the folder of a model that an "
+            "older version exported.",
+            metavar="RUN",
+        ),
     ],
     output: Annotated[
         Path | None,
         typer.Option(
             "--output",
             "-o",
-            help="Folder to write; the name's by default. An encoder's is that of "
-            "the model that it inverts.",
+            help="Folder to write; the name's by default, a model's own. An encoder's "
+            "is that of the model that it inverts.",
         ),
     ] = None,
     name: Annotated[
@@ -96,7 +101,8 @@ def export(
 ) -> None:
     """Convert a trained run to ONNX, its codes named by measurement.
 
-    An encoder's run adds encoder.onnx to its model's folder.
+    An encoder's run adds encoder.onnx to its model's folder. A model's folder is
+    written anew: the same weights, as this version computes with them.
 
     Example: infogan-gen export runs/mnist-0 -o models/mnist --label-data mnist/
     """
@@ -106,6 +112,7 @@ def export(
     try:
         from infogan_export.export.encoder_file import export_encoder
         from infogan_export.export.exporter import ExportOptions, export_checkpoint
+        from infogan_export.export.renewal import renew
         from infogan_export.training.checkpoint import (
             EncoderCheckpoint,
             checkpoint_path,
@@ -115,6 +122,7 @@ def export(
         raise MissingExtraError("exporting", "train") from error
     from rich.console import Console
 
+    from infogan_export.catalog import GENERATOR, find
     from infogan_export.evaluation.judge import Judge
     from infogan_export.evaluation.properties import family
     from infogan_export.pictures import write_golden
@@ -124,21 +132,41 @@ def export(
         "channels": channels,
         "skip_broken": skip_broken,
     }
+    of_gan: dict[str, object] = {
+        "--name": name,
+        "--judge": judge,
+        "--reach": reach,
+        "--notice": notice,
+        "--category-name": category_name,
+        "--properties": properties,
+    }
+    if run.is_dir() and (run / GENERATOR).is_file():
+        _refuse(
+            {
+                **of_gan,
+                "--label-data": label_data,
+                "--description": description,
+                "--licence": licence,
+                "--storage": storage != "int16",
+            },
+            "a run, and this is a model's folder",
+        )
+        folder = output or run
+        with Console(stderr=True).status("converting and comparing"):
+            about = renew(find(run.resolve()), folder)
+        write_golden(folder)
+        _update_manifest(folder)
+        say(f"{folder}: {about.name}, its weights as they were")
+        return
     path = checkpoint_path(run)
     checkpoint = load_any(path)
     if isinstance(checkpoint, EncoderCheckpoint):
-        _check_encoder(
-            output,
-            {
-                "--name": name,
-                "--judge": judge,
-                "--reach": reach,
-                "--notice": notice,
-                "--category-name": category_name,
-                "--properties": properties,
-            },
-        )
-        assert output is not None
+        if output is None:
+            raise UsageError(
+                "this run is an encoder's: give the folder of the model that it "
+                "inverts, -o FOLDER"
+            )
+        _refuse(of_gan, "a GAN's run, and this is an encoder's")
         with Console(stderr=True).status("") as status:
             about = export_encoder(
                 checkpoint,
@@ -210,15 +238,10 @@ def read_notice(given: str) -> str:
         raise UsageError(f"--notice: cannot read {given}: {why}") from None
 
 
-def _check_encoder(output: Path | None, of_gan: dict[str, object]) -> None:
-    if output is None:
-        raise UsageError(
-            "this run is an encoder's: give the folder of the model that it inverts, "
-            "-o FOLDER"
-        )
-    for option, value in of_gan.items():
+def _refuse(options: dict[str, object], where: str) -> None:
+    for option, value in options.items():
         if value:
-            raise UsageError(f"{option} is for a GAN's run, and this is an encoder's")
+            raise UsageError(f"{option} is for {where}")
 
 
 def _update_manifest(folder: Path) -> None:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from infogan_export.batches import BATCH
 from infogan_export.errors import UsageError, unknown
 from infogan_export.latent import CategoricalCode, Code, Latents, LatentSpec
 from infogan_export.limits import require_memory
@@ -33,7 +34,7 @@ from infogan_export.render.files import Target, save_animation
 from infogan_export.render.frames import captioned, cycle, ping_pong, sway
 from infogan_export.render.pictures import Picture
 from infogan_export.render.sheet import contact_sheet
-from infogan_export.runtime import BATCH, Model
+from infogan_export.runtime import Model
 from infogan_export.traversal import interpolate
 
 if TYPE_CHECKING:

@@ -19,6 +19,7 @@ from infogan_export.threads import usable_cpus
 if TYPE_CHECKING:
     import onnxruntime
 
+_CPU = "CPUExecutionProvider"
 _LOG_FATAL_ONLY = 4  # errors are raised, and need not be printed as well
 
 
@@ -35,6 +36,21 @@ class RuntimeOptions:
     threads: int | None = None
     providers: Sequence[str] | None = None
     session_options: onnxruntime.SessionOptions | None = None
+
+    @property
+    def threads_or_cpus(self) -> int:
+        """The threads asked for, or the CPUs."""
+        return usable_cpus() if self.threads is None else self.threads
+
+    @property
+    def shared_among(self) -> int:
+        """Threads among which many images may be shared: 1 where it is not ours to say.
+
+        That is where the caller's own session options say how to run a graph, or
+        another provider than the CPU does the work.
+        """
+        ours = self.session_options is None and _listed(self.providers) == [_CPU]
+        return self.threads_or_cpus if ours else 1
 
 
 @dataclass(frozen=True)
@@ -234,8 +250,7 @@ def _providers(wanted: Sequence[str] | None) -> list[str]:
     import onnxruntime
 
     available = onnxruntime.get_available_providers()
-    given = [wanted] if isinstance(wanted, str) else wanted
-    chosen = ["CPUExecutionProvider"] if given is None else list(given)
+    chosen = _listed(wanted)
     missing = [provider for provider in chosen if provider not in available]
     if missing or not chosen:
         named = f" {missing[0]!r}" if missing else " given"
@@ -245,6 +260,12 @@ def _providers(wanted: Sequence[str] | None) -> list[str]:
     return chosen
 
 
+def _listed(providers: Sequence[str] | None) -> list[str]:
+    if providers is None:
+        return [_CPU]
+    return [providers] if isinstance(providers, str) else list(providers)
+
+
 def _session_options(options: RuntimeOptions) -> onnxruntime.SessionOptions:
     import onnxruntime
 
@@ -252,7 +273,7 @@ def _session_options(options: RuntimeOptions) -> onnxruntime.SessionOptions:
         if options.threads is not None:
             raise UsageError("give threads or session_options, not both")
         return options.session_options
-    threads = usable_cpus() if options.threads is None else options.threads
+    threads = options.threads_or_cpus
     if threads < 1:
         raise UsageError(f"threads must be at least 1, got {threads}")
     result = onnxruntime.SessionOptions()

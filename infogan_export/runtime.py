@@ -5,13 +5,15 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, overload
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from infogan_export import arithmetic, catalog, inversion, traversal
+from infogan_export.batches import BATCH, BatchRunner
 from infogan_export.errors import CodeError, ModelError, UsageError
 from infogan_export.graph import Graph, RuntimeOptions, open_graph, wrap_session
 from infogan_export.inversion import Inversion, Refinement
@@ -21,7 +23,6 @@ from infogan_export.metadata import ImageShape, ModelMetadata, Role
 if TYPE_CHECKING:
     import onnxruntime
 
-BATCH = 256  # images a run: past this a CPU gains no speed, only uses memory
 _TINY = 1e-12  # a probability that may stand for 0
 
 Images: TypeAlias = NDArray[np.uint8]
@@ -85,6 +86,19 @@ class Model:
         self._generator = generator
         self._files = files
         self._options = options or RuntimeOptions()
+        open_single: Callable[[], Graph] | None = None
+        if files is not None:
+            alone = replace(self._options, threads=1)
+            open_single = partial(
+                open_graph,
+                files.generator,
+                "generator",
+                alone,
+                sha256=generator.sha256,
+            )
+        self._draws = BatchRunner(
+            generator, threads=self._options.shared_among, open_single=open_single
+        )
         self._others: dict[Role, Graph] = {}  # opened when first needed
         self._lock = threading.Lock()
         self.name = name or generator.metadata.name
@@ -183,8 +197,7 @@ class Model:
         if dtype not in ("uint8", "float32"):
             raise UsageError(f"dtype is 'uint8' or 'float32', got {dtype!r}")
         z_c = self.spec.validate(latents)
-        parts = [self._draw(z_c[i : i + BATCH]) for i in range(0, len(z_c), BATCH)]
-        images = np.concatenate(parts) if parts else self._empty()
+        images = self._draw(z_c) if len(z_c) else self._empty()
         if dtype == "float32":
             return images
         # In place: images are large, and nobody else holds them.
@@ -452,7 +465,7 @@ class Model:
 
     def _draw(self, latents: Latents) -> FloatImages:
         noise, code = map(np.ascontiguousarray, self.spec.split(latents))
-        image = self._generator.run({"noise": noise, "code": code})["image"]
+        image = self._draws.run({"noise": noise, "code": code})["image"]
         if image.shape[1] == 1:
             return image[:, 0]
         return np.ascontiguousarray(image.transpose(0, 2, 3, 1))
@@ -493,9 +506,7 @@ class Model:
         """What a network reads in images (n, channels, height, width)."""
         if not len(x):
             raise UsageError("no images to read")
-        graph = self._other(role)
-        runs = [graph.run({"image": x[i : i + BATCH]}) for i in range(0, len(x), BATCH)]
-        return {name: np.concatenate([run[name] for run in runs]) for name in runs[0]}
+        return BatchRunner(self._other(role)).run({"image": x})
 
     def _other(self, role: Role) -> Graph:
         """The recognition network or the encoder, opened when first needed."""

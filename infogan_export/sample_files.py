@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from infogan_export.atomic import atomic_writer
+from infogan_export.batches import BATCH
 from infogan_export.errors import OutputError, UsageError
 from infogan_export.latent import Latents
 from infogan_export.limits import require_disk
@@ -25,7 +26,7 @@ from infogan_export.render.provenance import (
     to_json,
     write_sidecar,
 )
-from infogan_export.runtime import BATCH, Model
+from infogan_export.runtime import Model
 
 OnProgress = Callable[[int], object]
 """Told how many more images have been written."""

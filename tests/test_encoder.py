@@ -36,6 +36,7 @@ from infogan_export.export.relabel import Meaning  # noqa: E402
 from infogan_export.export.reopen import reopen  # noqa: E402
 from infogan_export.export.weights import (  # noqa: E402
     read_weights,
+    stored_as_in,
     with_whole_weights,
 )
 from infogan_export.latent import (  # noqa: E402
@@ -471,6 +472,55 @@ def test_beside_any_other_generator_it_is_refused_and_nothing_is_written(
     assert sorted(faces.iterdir()) == before
     with pytest.raises(ExportError, match=r"holds no generator\.onnx"):
         export_encoder(checkpoint, tmp_path)
+
+
+# --- what is shipped, written anew ------------------------------------------------
+
+
+def test_an_older_model_is_written_anew_with_its_weights_and_its_encoder(
+    run: Callable[..., EncoderCheckpoint],
+    fabric: Fabric,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    with monkeypatch.context() as older:
+        older.setattr(exporter, "for_onnxruntime", lambda graph: graph)
+        old = exported(APART, tmp_path / "old", fabric)
+    target = rebuild.rebuild(catalog.find(old))
+    export_encoder(run(target=target), old)
+    new = tmp_path / "new"
+    code, out, _ = command(capsys, "export", old, "-o", new)
+    assert (code, out) == (0, f"{new}: toy, its weights as they were\n")
+    before, after = load(old), load(new)
+    assert before.metadata == after.metadata
+    was, now = (onnx.load(folder / "generator.onnx") for folder in (old, new))
+    assert {n.op_type for n in now.graph.node} - {n.op_type for n in was.graph.node}
+    kept = read_weights(now)
+    for name, weight in read_weights(was).items():
+        assert np.array_equal(kept[name], weight)
+    latents = before.spec.sample(30)
+    images = [model.draw(latents, dtype="float32") for model in (before, after)]
+    assert np.abs(images[0] - images[1]).max() < 1e-5
+    assert np.array_equal(before.encode(PIXELS), after.encode(PIXELS))
+    assert before.sha256 != after.sha256
+    files = {p.name: p.read_bytes() for p in new.iterdir()}
+    assert command(capsys, "export", new)[0] == 0
+    assert {p.name: p.read_bytes() for p in new.iterdir()} == files
+    for option in ("--name", "--licence", "--storage"):
+        value = "float32" if option == "--storage" else "toy"
+        code, _, err = command(capsys, "export", old, "-o", tmp_path, option, value)
+        assert code == 2
+        assert f"{option} is for a run" in err
+
+
+@pytest.mark.parametrize("width", [12, 16])
+def test_weights_are_stored_as_in_another_file(digits: Path, width: int) -> None:
+    plain = onnx.load(digits / "generator.onnx")
+    small = with_whole_weights(plain, bits=7, width=width, smallest=64)
+    again = stored_as_in(small, plain)
+    assert again.SerializeToString() == small.SerializeToString()
+    assert stored_as_in(plain, plain).SerializeToString() == plain.SerializeToString()
 
 
 # --- the command line -----------------------------------------------------------

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import random
 import shutil
+import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from types import SimpleNamespace
 
@@ -15,6 +18,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import infogan_export
+from infogan_export import runtime
+from infogan_export.batches import PAYS, SHARE
 from infogan_export.errors import (
     CodeError,
     InfoganError,
@@ -23,6 +28,7 @@ from infogan_export.errors import (
     UsageError,
 )
 from infogan_export.external_data import _HOLDS, has_external_data
+from infogan_export.graph import open_graph
 from infogan_export.latent import LatentSpec, Noise, UniformCode
 from infogan_export.metadata import KEY, ModelMetadata
 from infogan_export.threads import usable_cpus
@@ -232,6 +238,63 @@ def test_threads_and_sessions_change_no_image(model, tiny):
         np.testing.assert_array_equal(same.sample(9), expected)
         assert same.name == "tiny"
     assert infogan_export.load(session).sha256 == ""
+
+
+def test_many_images_are_the_same_whoever_shares_them(tiny):
+    alone, shared = (
+        infogan_export.load(tiny, threads=1),
+        infogan_export.load(tiny, threads=3),
+    )
+    latents = alone.latents(PAYS, seed=4)
+    images = alone.draw(latents)
+    for count in (PAYS, 1, 2 * SHARE - 1, 2 * SHARE, MANY, PAYS):
+        np.testing.assert_array_equal(shared.draw(latents[:count]), images[:count])
+
+
+def test_a_second_session_is_opened_for_many_images_alone(tiny, monkeypatch):
+    opened = []
+
+    def recorded(path, role, options, **more):
+        opened.append(options.threads)
+        return open_graph(path, role, options, **more)
+
+    monkeypatch.setattr(runtime, "open_graph", recorded)
+    model = infogan_export.load(tiny, threads=2)
+    for _ in range(PAYS // SHARE + 1):
+        model.sample(SHARE)
+    assert opened == [2]
+    for _ in range(PAYS // (2 * SHARE) + 1):
+        model.sample(2 * SHARE)
+    assert opened == [2, 1]
+    for options in ({"threads": 1}, {"session_options": onnxruntime.SessionOptions()}):
+        opened.clear()
+        infogan_export.load(tiny, **options).sample(PAYS)
+        assert len(opened) == 1
+
+
+@pytest.mark.parametrize("gone", [True, False])
+def test_a_file_removed_or_replaced_since_changes_no_image(tiny, folder, gone):
+    path, images = folder / "generator.onnx", infogan_export.load(tiny).sample(PAYS)
+    model = infogan_export.load(folder, threads=2)
+    path.unlink() if gone else path.write_bytes(b"another")
+    for _ in range(2):
+        np.testing.assert_array_equal(model.sample(PAYS), images)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+def test_a_model_that_shares_images_draws_on_after_a_fork(tiny):
+    program = f"""
+import os, signal, infogan_export
+model = infogan_export.load({str(tiny)!r}, threads=2)
+model.sample({PAYS})
+if child := os.fork():
+    assert os.waitpid(child, 0)[1] == 0
+else:
+    signal.alarm(20)
+    model.sample({PAYS})
+    os._exit(0)
+"""
+    subprocess.run([sys.executable, "-W", "ignore", "-c", program], check=True)
 
 
 def test_options_that_contradict_or_cannot_be_are_refused(tiny):

@@ -11,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from infogan_export.batches import BATCH
 from infogan_export.catalog import GENERATOR
 from infogan_export.datasets import ImageSet
 from infogan_export.errors import ExportError
@@ -22,7 +23,7 @@ from infogan_export.export.onnx_file import to_onnx
 from infogan_export.export.origin import data_facts, training_facts
 from infogan_export.latent import LatentSpec
 from infogan_export.metadata import ImageShape, ModelMetadata
-from infogan_export.runtime import BATCH, Model, load
+from infogan_export.runtime import Model, load
 from infogan_export.training.checkpoint import EncoderCheckpoint
 from infogan_export.training.encoder import Encoder, as_latents
 

@@ -28,7 +28,11 @@ from infogan_export.evaluation.naming import (
 from infogan_export.evaluation.properties import Family, FamilyName, family
 from infogan_export.export.compared import ComparedFile, Storage, in_smallest_form
 from infogan_export.export.figures import measure
-from infogan_export.export.inference import GeneratorGraph, RecognitionGraph
+from infogan_export.export.inference import (
+    GeneratorGraph,
+    RecognitionGraph,
+    for_onnxruntime,
+)
 from infogan_export.export.onnx_file import to_onnx
 from infogan_export.export.origin import data_facts, training_facts
 from infogan_export.export.relabel import Meaning, relabel
@@ -313,8 +317,9 @@ def _build(
     with torch.no_grad():
         image = G(latents)
     reader = RecognitionGraph(D, spec)
+    drawer = for_onnxruntime(GeneratorGraph(G))
     plans: list[tuple[Role, nn.Module, dict[str, Tensor], list[str]]] = [
-        ("generator", GeneratorGraph(G), {"noise": z, "code": c}, ["image"]),
+        ("generator", drawer, {"noise": z, "code": c}, ["image"]),
         ("recognition", reader, {"image": image}, reader.output_names()),
     ]
     with torch.no_grad():

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval, fuse_linear_bn_eval
 
 from infogan_export.latent import CategoricalCode, LatentSpec
 from infogan_export.training.networks import (
     Discriminator,
+    DoublingConv2d,
     Generator,
     low_passed,
 )
@@ -30,6 +32,33 @@ class GeneratorGraph(nn.Module):
         latents = torch.cat([noise, code], dim=1)
         image: Tensor = self.upsample(self.dense(latents))
         return image
+
+
+def for_onnxruntime(graph: GeneratorGraph) -> GeneratorGraph:
+    """The graph itself, its doublings changed to what onnxruntime computes faster."""
+    for place, layer in enumerate(graph.upsample):
+        if isinstance(layer, DoublingConv2d):
+            graph.upsample[place] = PooledDoublingConv2d(layer)
+    return graph
+
+
+class PooledDoublingConv2d(DoublingConv2d):
+    """The same function, in nine products a pixel for sixteen.
+
+    The nearest neighbour of twice the size is each pixel among zeros, then sums of
+    two by two; and these may as well follow the convolution: as means, of four times
+    the kernel.  onnxruntime is a quarter faster so, torch with gradients half as fast.
+    """
+
+    def __init__(self, layer: DoublingConv2d) -> None:
+        super().__init__(layer.in_channels, layer.out_channels)
+        self.weight, self.bias = layer.weight, layer.bias
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Maps (n, before, H, W) to (n, after, 2 H, 2 W)."""
+        kernel = 4 * self.weight.flip(2, 3).transpose(0, 1)
+        spread = F.conv_transpose2d(images, kernel, self.bias, stride=2)
+        return F.avg_pool2d(spread, 2, stride=1)
 
 
 class RecognitionGraph(nn.Module):

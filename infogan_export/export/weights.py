@@ -116,6 +116,33 @@ def whole_weights(
     return stored, built
 
 
+def stored_as_in(file: onnx.ModelProto, model: onnx.ModelProto) -> onnx.ModelProto:
+    """A copy of a graph that stores its large weights as a file has them.
+
+    Args:
+        file: with large weights as whole numbers, or not.
+        model: with the same weights as float32, by the same names.
+    """
+    stored, names = file.graph.initializer, [t.name for t in model.graph.initializer]
+    whole = [name for name in names if f"{name}.low" in {t.name for t in stored}]
+    parts = tuple(f"{name}." for name in whole)
+    same = onnx.ModelProto()
+    same.CopyFrom(model)
+    graph, kept = same.graph, []
+    for tensor in graph.initializer:
+        part = f"{tensor.name}."
+        if part in parts:
+            kept += [t for t in stored if t.name.startswith(part)]
+        else:
+            kept.append(tensor)
+    nodes = [n for n in file.graph.node if f"{n.output[0]}.".startswith(parts)]
+    nodes += graph.node
+    del graph.node[:], graph.initializer[:]
+    graph.node.extend(nodes)
+    graph.initializer.extend(kept)
+    return same
+
+
 def read_weights(model: onnx.ModelProto) -> dict[str, NDArray[np.float32]]:
     """The float32 constants of a graph by name, those kept as whole numbers rebuilt."""
     stored = {t.name: numpy_helper.to_array(t) for t in model.graph.initializer}
