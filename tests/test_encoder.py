@@ -505,6 +505,10 @@ def test_an_older_model_is_written_anew_with_its_weights_and_its_encoder(
     assert np.array_equal(before.encode(PIXELS), after.encode(PIXELS))
     assert before.sha256 != after.sha256
     files = {p.name: p.read_bytes() for p in new.iterdir()}
+    (new / "encoder.onnx").write_bytes((old / "encoder.onnx").read_bytes())
+    code, _, err = command(capsys, "export", new)
+    assert (code, "belongs to another generator" in err) == (1, True)
+    (new / "encoder.onnx").write_bytes(files["encoder.onnx"])
     assert command(capsys, "export", new)[0] == 0
     assert {p.name: p.read_bytes() for p in new.iterdir()} == files
     for option in ("--name", "--licence", "--storage"):
