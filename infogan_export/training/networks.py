@@ -26,7 +26,7 @@ ImageShape: TypeAlias = tuple[int, int, int]  # channels, height, width
 Upsampling = Literal["transposed", "nearest"]
 Normalisation = Literal["batch", "spectral"]
 
-_POWER_ITERATIONS = 30
+_POWER_ITERATIONS = 100
 _SAMPLED = 4096  # latents whose variance is taken
 _MOMENTUM = 0.05  # of what a batch's moments usually are
 _LEAST_DEVIATION = 1e-3
