@@ -14,9 +14,10 @@ from numpy.typing import NDArray
 from infogan_export.errors import InfoganError
 from infogan_export.graph import Graph
 
-BATCH = 256  # images at once: past this a CPU gains no speed, only uses memory
+BATCH = 128  # images at once: past this a CPU gains little speed, and uses memory
 SHARE = 32  # images that are worth a thread of their own
 PAYS = 1024  # images after which a session for single threads is worth its opening
+LIGHT = 8 << 20  # bytes of a graph that is: a heavier one gains less than its memory
 
 Arrays = dict[str, NDArray[Any]]
 
@@ -29,6 +30,8 @@ class BatchRunner:
     the fastest way to one image.  To many it is one thread for each part of them, in
     a session that starts no threads; opening it takes as long as drawing a few
     hundred images, so it is opened when a thousand have been drawn in such numbers.
+    It holds the weights once more, so a heavy graph, whose dense layers divide well
+    as they are, does without.
     """
 
     def __init__(
@@ -44,11 +47,12 @@ class BatchRunner:
             graph: as opened, for few images.
             threads: among which many are shared.
             open_single: opens the same graph for a single thread; without it
-                nothing is shared.
+                nothing is shared, nor of a graph over ``LIGHT`` bytes.
         """
         self._graph = graph
         self._threads = threads
-        self._open_single = open_single if threads > 1 else None
+        shares = threads > 1 and graph.size <= LIGHT
+        self._open_single = open_single if shares else None
         self._single: Graph | None = None
         self._pool: ThreadPoolExecutor | None = None
         self._process = 0  # whose threads the pool has
@@ -67,8 +71,9 @@ class BatchRunner:
             outputs = [self._graph.run(part) for part in _parts(inputs, BATCH)]
         else:
             graph, pool = shared
-            size = min(-(-count // self._threads), BATCH // self._threads)
-            outputs = list(pool.map(graph.run, _parts(inputs, max(size, SHARE))))
+            rounds = -(-count // (SHARE * self._threads))
+            size = max(-(-count // (rounds * self._threads)), SHARE // 2)
+            outputs = list(pool.map(graph.run, _parts(inputs, size)))
         if len(outputs) == 1:
             return outputs[0]
         return {

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -55,11 +55,19 @@ class RuntimeOptions:
 
 @dataclass(frozen=True)
 class Graph:
-    """An opened network.  ``run`` may be called from many threads at once."""
+    """An opened network.  ``run`` may be called from many threads at once.
+
+    Attributes:
+        session: of onnxruntime.
+        metadata: what the file says of itself.
+        sha256: of the file; empty for a session that came ready.
+        size: of the file, in bytes; 0 for such a session.
+    """
 
     session: onnxruntime.InferenceSession
     metadata: ModelMetadata
     sha256: str
+    size: int = 0
 
     def run(self, inputs: dict[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
         """Inputs to outputs, both by name.
@@ -113,7 +121,8 @@ def open_graph(
             f"{sha256[:12]}...; reinstall it"
         )
     session = start_session(content, path, options)
-    return wrap_session(session, role, source=str(path), sha256=digest)
+    graph = wrap_session(session, role, source=str(path))
+    return replace(graph, sha256=digest, size=len(content))
 
 
 def start_session(
@@ -182,7 +191,7 @@ def written_in(session: onnxruntime.InferenceSession, *, source: str) -> dict[st
 
 
 def wrap_session(
-    session: onnxruntime.InferenceSession, role: Role, *, source: str, sha256: str = ""
+    session: onnxruntime.InferenceSession, role: Role, *, source: str
 ) -> Graph:
     """A ready session as a graph, if it is one of ours.
 
@@ -213,7 +222,7 @@ def wrap_session(
             if name not in has or not _fits(has[name], shape):
                 sizes = " x ".join(map(str, ("batch", *shape)))
                 raise ModelError(f"{source} lacks the {kind} {name!r}, {sizes}")
-    return Graph(session, metadata, sha256)
+    return Graph(session, metadata, sha256="")
 
 
 def _interface(

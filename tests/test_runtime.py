@@ -18,7 +18,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import infogan_export
-from infogan_export import runtime
+from infogan_export import batches, runtime
 from infogan_export.batches import PAYS, SHARE
 from infogan_export.errors import (
     CodeError,
@@ -251,7 +251,7 @@ def test_many_images_are_the_same_whoever_shares_them(tiny):
         np.testing.assert_array_equal(shared.draw(latents[:count]), images[:count])
 
 
-def test_a_second_session_is_opened_for_many_images_alone(tiny, monkeypatch):
+def test_a_second_session_is_opened_for_many_images_of_a_light_graph(tiny, monkeypatch):
     opened = []
 
     def recorded(path, role, options, **more):
@@ -270,6 +270,10 @@ def test_a_second_session_is_opened_for_many_images_alone(tiny, monkeypatch):
         opened.clear()
         infogan_export.load(tiny, **options).sample(PAYS)
         assert len(opened) == 1
+    opened.clear()
+    monkeypatch.setattr(batches, "LIGHT", tiny.stat().st_size - 1)  # too heavy a graph
+    infogan_export.load(tiny, threads=2).sample(PAYS)
+    assert opened == [2]
 
 
 @pytest.mark.parametrize("gone", [True, False])
