@@ -8,6 +8,7 @@ import random
 import shutil
 import subprocess
 import sys
+import time
 from concurrent.futures import ThreadPoolExecutor
 from types import SimpleNamespace
 
@@ -238,6 +239,14 @@ def test_threads_and_sessions_change_no_image(model, tiny):
         np.testing.assert_array_equal(same.sample(9), expected)
         assert same.name == "tiny"
     assert infogan_export.load(session).sha256 == ""
+
+
+def test_a_model_that_has_drawn_leaves_the_cpus_alone(tiny):
+    model = infogan_export.load(tiny, threads=2)
+    model.sample(SHARE)
+    began = time.process_time()
+    time.sleep(0.1)
+    assert time.process_time() - began < 0.02
 
 
 def test_many_images_are_the_same_whoever_shares_them(tiny):
