@@ -22,6 +22,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 SCRIPT = str(Path(sys.executable).with_name("infogan-gen"))
 
+PAUSE = 0.3  # seconds: threads wait busily for more work, and slow what comes next
 STEP, BATCH = "--step", 128  # of training
 
 BARE = """
@@ -35,6 +36,15 @@ cells = (image.reshape(10, 10, 28, 28) * 255).round().astype(np.uint8)
 Image.fromarray(cells.transpose(0, 2, 1, 3).reshape(280, 280)).save({out!r})
 """
 
+PEAK = """
+import resource, subprocess, sys
+subprocess.run(sys.argv[1:], stdout=subprocess.DEVNULL, check=True)
+print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)
+"""
+
+# As a user has it: without this, Python compiles a source tree every time.
+ENVIRONMENT = {k: v for k, v in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE"}
+
 
 def row(what: str, wanted: str, found: str) -> None:
     print(f"| {what} | {wanted} | {found} |", flush=True)
@@ -44,29 +54,30 @@ def alternate(
     a: Callable[[], float], b: Callable[[], float], runs: int
 ) -> tuple[float, float]:
     """The medians of two measurements taken in turn, after one of each unseen."""
+
+    def settled(measure: Callable[[], float]) -> float:
+        time.sleep(PAUSE)
+        return measure()
+
     a(), b()
-    pairs = [(a(), b()) for _ in range(runs)]
+    pairs = [(settled(a), settled(b)) for _ in range(runs)]
     first, second = zip(*pairs, strict=True)
     return statistics.median(first), statistics.median(second)
 
 
-def process(*command: str) -> tuple[float, float]:
-    """Wall seconds and peak memory (MB) of a whole process."""
+def duration(*command: str) -> float:
+    """How long a whole process takes."""
     began = time.perf_counter()
-    pid = os.posix_spawnp(
-        command[0],
-        command,
-        # As a user has it: without this, Python compiles a source tree every time.
-        {k: v for k, v in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE"},
-        file_actions=[
-            (os.POSIX_SPAWN_OPEN, fd, os.devnull, os.O_WRONLY, 0) for fd in (1, 2)
-        ],
-    )
-    _, status, usage = os.wait4(pid, 0)
-    seconds = time.perf_counter() - began
-    if status:
-        raise SystemExit(f"failed: {' '.join(command)}")
-    return seconds, usage.ru_maxrss / 1024
+    subprocess.run(command, env=ENVIRONMENT, capture_output=True, check=True)
+    return time.perf_counter() - began
+
+
+def megabytes(*command: str) -> float:
+    """The peak memory of a whole process."""
+    # Linux counts what the parent held as well, so the parent is a small one.
+    small = (sys.executable, "-c", PEAK, *command)
+    done = subprocess.run(small, env=ENVIRONMENT, capture_output=True, check=True)
+    return int(done.stdout) / 1024
 
 
 def startup() -> None:
@@ -78,8 +89,8 @@ def startup() -> None:
         bare.write_text(BARE.format(model=generator, out=f"{folder}/b.png"))
         grid = (SCRIPT, "grid", "--model", "mnist", "--vary", "cat")
         ours, other = alternate(
-            lambda: process(*grid, "-o", f"{folder}/a.png")[0],
-            lambda: process(sys.executable, str(bare))[0],
+            lambda: duration(*grid, "-o", f"{folder}/a.png"),
+            lambda: duration(sys.executable, str(bare)),
             15,
         )
     row(
@@ -88,8 +99,8 @@ def startup() -> None:
         f"{ours / other:.2f} ({ours:.2f} s / {other:.2f} s)",
     )
     ours, other = alternate(
-        lambda: process(SCRIPT, "--help")[0],
-        lambda: process(sys.executable, "-c", "import typer")[0],
+        lambda: duration(SCRIPT, "--help"),
+        lambda: duration(sys.executable, "-c", "import typer"),
         15,
     )
     row(
@@ -147,7 +158,7 @@ def memory() -> None:
         def peak(count: int) -> float:
             out = f"{folder}/{count}.npy"
             command = (SCRIPT, "sample", "--count", str(count), "-o", out)
-            return process(*command)[1]
+            return megabytes(*command)
 
         many, few = alternate(lambda: peak(100_000), lambda: peak(2_000), 3)
     row(
