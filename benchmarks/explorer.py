@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import os
 import shutil
 import statistics
 import subprocess
@@ -26,7 +25,7 @@ from pathlib import Path
 import httpx
 import numpy as np
 from playwright.sync_api import Page, ViewportSize, sync_playwright
-from run import SCRIPT, alternate, process, row
+from run import ENVIRONMENT, SCRIPT, alternate, duration, row
 
 import infogan_export
 from infogan_export.web.site import PAGE, write_site
@@ -59,12 +58,11 @@ DRAG = """async (drags) => {
 @contextlib.contextmanager
 def explorer() -> Iterator[str]:
     """The address of an explorer that is on its way up."""
-    known = {k: v for k, v in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE"}
     with subprocess.Popen(
         [SCRIPT, "explore", "--no-browser", "--port", "0"],
         stdout=subprocess.PIPE,
         text=True,
-        env=known,
+        env=ENVIRONMENT,
     ) as server:
         assert server.stdout is not None
         try:
@@ -85,7 +83,7 @@ def first_picture(latents: bytes) -> float:
 def startup(latents: bytes) -> None:
     ours, bare = alternate(
         lambda: first_picture(latents),
-        lambda: process(sys.executable, "-c", "import onnxruntime")[0],
+        lambda: duration(sys.executable, "-c", "import onnxruntime"),
         9,
     )
     found = f"{ours / bare:.2f} ({ours:.2f} s / {bare:.2f} s)"
