@@ -15,7 +15,7 @@ from infogan_export.errors import InfoganError
 from infogan_export.graph import Graph
 
 BATCH = 128  # images at once: past this a CPU gains little speed, and uses memory
-SHARE = 32  # images that are worth a thread of their own
+SHARE = 32  # images of a thread's part at most; twice as many are worth sharing
 PAYS = 1024  # images after which a session for single threads is worth its opening
 LIGHT = 8 << 20  # bytes of a graph that is: a heavier one gains less than its memory
 

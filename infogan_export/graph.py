@@ -66,7 +66,7 @@ class Graph:
 
     session: onnxruntime.InferenceSession
     metadata: ModelMetadata
-    sha256: str
+    sha256: str = ""
     size: int = 0
 
     def run(self, inputs: dict[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
@@ -222,7 +222,7 @@ def wrap_session(
             if name not in has or not _fits(has[name], shape):
                 sizes = " x ".join(map(str, ("batch", *shape)))
                 raise ModelError(f"{source} lacks the {kind} {name!r}, {sizes}")
-    return Graph(session, metadata, sha256="")
+    return Graph(session, metadata)
 
 
 def _interface(
